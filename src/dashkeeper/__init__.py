@@ -1,0 +1,1 @@
+"""Dashkeeper: dashboards as a service."""

@@ -1,0 +1,7 @@
+"""`python -m dashkeeper`."""
+
+from __future__ import annotations
+
+from dashkeeper.cli import main
+
+main()

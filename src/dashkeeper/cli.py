@@ -1,0 +1,173 @@
+"""The `dashkeeper` command."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import signal
+import sqlite3
+import sys
+from importlib.metadata import version as installed_version
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import uvloop
+from sqlalchemy.exc import DatabaseError
+
+from dashkeeper.config import PREFIX, ConfigError, Settings, load_settings, parse_duration
+from dashkeeper.dev import SECRET_FILE, add_samples, dev_settings, greeting
+from dashkeeper.errors import DashkeeperError
+from dashkeeper.logs import configure_logging
+from dashkeeper.server import Server
+from dashkeeper.store.databases import migrate_sqlite, sqlite_schema_version
+from dashkeeper.store.migrations import SCHEMA
+from dashkeeper.tokens import make_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+app = typer.Typer(
+    help="Dashboards as a service: the system of record for dashboards.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command a flag for each setting, beside its own; it gets those that were given."""
+    own = [
+        parameter
+        for parameter in inspect.signature(command, eval_str=True).parameters.values()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    flags = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                str | None,
+                typer.Option(
+                    f"--{name.replace('_', '-')}",
+                    help=f"{field.description}  [env: {PREFIX}{name.upper()}]",
+                    show_default=False,
+                    rich_help_panel="Settings",
+                ),
+            ],
+        )
+        for name, field in Settings.model_fields.items()
+    ]
+    command.__signature__ = inspect.Signature([*own, *flags])  # type: ignore[attr-defined]
+    return command
+
+
+@app.command()
+@with_settings
+def serve(
+    *,
+    dev: Annotated[
+        bool, typer.Option("--dev", help="try it out: own signing secret, sample dashboards, calls to paste")
+    ] = False,
+    **flags: object,
+) -> None:
+    """Serve gRPC, Connect and gRPC-Web until SIGTERM or SIGINT."""
+    settings = dev_settings(create=True, **flags) if dev else load_settings(**flags)
+    settings.token_rules()  # refuse before anything is opened
+    configure_logging(settings.log_level, settings.log_format)
+    migrate_sqlite(settings.database_path)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, dev=dev))
+
+
+async def _serve(settings: Settings, *, dev: bool) -> None:
+    stopping = asyncio.Event()
+
+    def on_signal() -> None:
+        if stopping.is_set():
+            os._exit(1)  # asked twice: at once; whatever isn't committed was never acknowledged
+        stopping.set()
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, on_signal)
+    server = Server(settings)
+    try:
+        await server.start()
+        if dev:
+            await add_samples(server)
+            sys.stdout.write(greeting(settings, server))
+            sys.stdout.flush()
+        await stopping.wait()
+    finally:
+        await server.stop()
+
+
+@app.command()
+@with_settings
+def migrate(
+    *,
+    to: Annotated[str, typer.Option(help="the schema's version to go to")] = "head",
+    check: Annotated[
+        bool, typer.Option("--check", help="change nothing; exit 1 if the database isn't at this version's schema")
+    ] = False,
+    **flags: object,
+) -> None:
+    """Bring the database to this version's schema."""
+    settings = load_settings(**flags)
+    if check:
+        found = sqlite_schema_version(settings.database_path)
+        typer.echo(f"the database has schema {found or 'none'}, this version needs {SCHEMA}")
+        raise typer.Exit(0 if found == SCHEMA else 1)
+    migrate_sqlite(settings.database_path, to)
+    typer.echo(f"the database has schema {sqlite_schema_version(settings.database_path)}")
+
+
+@app.command()
+@with_settings
+def token(
+    *,
+    project: Annotated[list[str], typer.Option(help="a project it is good for, or * for all; repeatable")],
+    scope: Annotated[str, typer.Option(help="what it allows")] = "dashboards:read dashboards:write",
+    subject: Annotated[str, typer.Option(help="who it is for: `sub`")] = "operator",
+    expires: Annotated[str, typer.Option(help="how long it is good for: 30s, 15m, 12h, 30d")] = "12h",
+    **flags: object,
+) -> None:
+    """Sign a token with JWT_SECRET or JWT_PRIVATE_KEY, or the secret of development mode."""
+    settings = load_settings(**flags)
+    if not (settings.jwt_secret or settings.jwt_private_key) and SECRET_FILE.exists():
+        settings = dev_settings(create=False, **flags)
+    try:
+        duration: Any = parse_duration(expires)
+    except ValueError as error:
+        raise ConfigError(f"--expires {error}") from error
+    typer.echo(make_token(settings, subject=subject, projects=project, scope=scope, expires=duration))
+
+
+@app.command()
+@with_settings
+def config(**flags: object) -> None:
+    """Print the settings in force, as environment variables, secrets hidden."""
+    for name, value in load_settings(**flags).model_dump().items():
+        typer.echo(f"{PREFIX}{name.upper()}={'' if value is None else value}")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"dashkeeper {installed_version('dashkeeper')}")
+
+
+def main() -> None:
+    """Run the command. What a person did wrong is told in one line, exit code 2."""
+    try:
+        app()
+    except (ConfigError, DashkeeperError) as error:
+        _refuse(str(error))
+    except (DatabaseError, sqlite3.Error) as error:
+        _refuse(f"the database can't be used: {getattr(error, 'orig', None) or error}: see {PREFIX}DATABASE_URL")
+
+
+def _refuse(problem: str) -> None:
+    sys.stderr.write(f"dashkeeper: {problem}\n")
+    sys.exit(2)

@@ -1,0 +1,108 @@
+"""Development mode: a signing secret of its own, sample dashboards, and calls to paste."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from datetime import timedelta
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dashkeeper.auth import READ, WRITE, Caller
+from dashkeeper.config import ConfigError, load_settings
+from dashkeeper.gen.dashboards.v1.changes_pb import CreateRequest
+from dashkeeper.store.base import DashboardQuery
+from dashkeeper.tokens import make_token
+
+if TYPE_CHECKING:
+    from dashkeeper.config import Settings
+    from dashkeeper.server import Server
+
+SECRET_FILE = Path(".dashkeeper-dev-secret")
+PROJECT_ID = "demo"
+_NAME = "dashkeeper-dev"  # issuer, audience and subject
+
+
+def dev_settings(*, create: bool, **flags: object) -> Settings:
+    """Return the settings with those of development mode where nothing else is set.
+
+    Args:
+        create: Make the secret's file where there is none.
+        flags: The settings given as flags.
+
+    Raises:
+        ConfigError: If an address could be reached from another machine.
+    """
+    settings = load_settings(**flags)
+    if settings.jwt_secret is None and settings.jwt_public_key is None:
+        flags |= {"jwt_secret": _secret(create=create)}
+    flags |= {"jwt_issuer": settings.jwt_issuer or _NAME, "jwt_audience": settings.jwt_audience or _NAME}
+    settings = load_settings(**flags)
+    for address in (settings.http_address, settings.grpc_address):
+        if address is not None and not address.is_loopback:
+            raise ConfigError(
+                f"development mode listens on this machine only, not on {address}:"
+                " use a loopback address, or leave --dev out and set a key"
+            )
+    return settings
+
+
+def _secret(*, create: bool) -> str:
+    """Return the secret kept in the working folder (mode 0600)."""
+    if create and not SECRET_FILE.exists():
+        descriptor = os.open(SECRET_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(48) + "\n")
+    try:
+        return SECRET_FILE.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise ConfigError(f"{SECRET_FILE} can't be read: {error.strerror}") from error
+
+
+async def add_samples(server: Server) -> None:
+    """Put the sample dashboards into project `demo`, if it holds none."""
+    query = DashboardQuery(limit=1, max_bytes=1, show_deleted=True)
+    if (await server.store.list_dashboards(PROJECT_ID, query)).dashboards:
+        return
+    (service,) = server.pipeline.services
+    dashboards = service.acting_for(Caller(subject=_NAME, project_id=PROJECT_ID))
+    for sample in sorted(files("dashkeeper.samples").iterdir(), key=lambda file: file.name):
+        if sample.name.endswith(".json"):
+            await dashboards.create(CreateRequest.from_json(sample.read_text(encoding="utf-8")), None)
+
+
+def greeting(settings: Settings, server: Server) -> str:
+    """Return a token for project `demo`, and calls that work as printed."""
+    token = make_token(
+        settings, subject=_NAME, projects=[PROJECT_ID], scope=f"{READ} {WRITE}", expires=timedelta(hours=12)
+    )
+    headers = f"-H \"authorization: Bearer $TOKEN\" -H 'x-project-id: {PROJECT_ID}'"
+    lines = [
+        "",
+        "Dashkeeper in development mode: a token for project `demo`, good for 12 hours, and calls to paste",
+        "into another terminal. Ctrl+C stops the server.",
+        "",
+        f"export TOKEN={token}",
+    ]
+    if (http := server.http_address) is not None and not http.path:
+        lines += [
+            "",
+            "# Connect with JSON",
+            f"curl -s http://{http}/dashboards.v1.DashboardsService/List {headers} \\",
+            "  -H 'content-type: application/json' -d '{}'",
+            f"curl -s http://{http}/dashboards.v1.DashboardsService/Get {headers} \\",
+            "  -H 'content-type: application/json' -d '{\"id\": \"growth-kpis\"}'",
+            "",
+            "# gRPC-Web, by the schema that the server gives",
+            f"buf curl --protocol grpcweb --schema 'http://{http}/descriptors.binpb' {headers} \\",
+            f"  http://{http}/dashboards.v1.DashboardsService/List -d '{{}}'",
+        ]
+    if (grpc := server.grpc_address) is not None and not grpc.path and settings.reflection:
+        lines += [
+            "",
+            "# gRPC, by reflection",
+            f"grpcurl -plaintext {headers} \\",
+            f"  -d '{{\"name\": \"My first\"}}' {grpc} dashboards.v1.DashboardsService/Create",
+        ]
+    return "\n".join([*lines, ""])

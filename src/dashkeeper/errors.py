@@ -1,0 +1,194 @@
+"""Every error a caller can get, each with its code, and how an error travels.
+
+    DashkeeperError
+    ├── UnauthenticatedError      UNAUTHENTICATED      no, bad or expired token
+    ├── PermissionDeniedError     PERMISSION_DENIED    the token doesn't allow it
+    ├── InvalidRequestError       INVALID_ARGUMENT     malformed, or a rule is broken
+    ├── NotFoundError             NOT_FOUND            no such resource
+    ├── AlreadyExistsError        ALREADY_EXISTS       the id is in use
+    ├── AbortedError              ABORTED              stale etag, or a lost race
+    ├── FailedPreconditionError   FAILED_PRECONDITION  a guard of the caller's own was hit
+    ├── ResourceExhaustedError    RESOURCE_EXHAUSTED   too large, or too many
+    ├── UnavailableError          UNAVAILABLE          database away, or shutting down
+    ├── DeadlineExceededError     DEADLINE_EXCEEDED    the caller's deadline passed
+    ├── UnimplementedError        UNIMPLEMENTED        a form of call that isn't served
+    ├── CanceledError             CANCELED             the caller went away
+    └── InternalError             INTERNAL             unforeseen; says nothing of what happened
+
+On the wire each is a google.rpc.Status with an ErrorInfo {reason, domain, metadata}, a RequestInfo
+with the request id and, where fields are at fault, a BadRequest. Messages are lower case, name the
+thing and say what to do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from connectrpc.code import Code
+from connectrpc.errors import ConnectError
+
+from dashkeeper.gen.google.rpc.error_details_pb import BadRequest, ErrorInfo, RequestInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from protobuf import Message
+
+DOMAIN = "dashkeeper"
+
+
+class Violation(NamedTuple):
+    """One broken rule: the path of the field, as `tiles[3].position.w`, and what is wrong with it."""
+
+    field: str
+    description: str
+
+
+class DashkeeperError(ConnectError):
+    """An error that is meant for the caller: its whole text may be shown."""
+
+    CODE: ClassVar[Code]
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str,
+        metadata: Mapping[str, str] | None = None,
+        violations: Sequence[Violation] = (),
+    ) -> None:
+        """Create the error.
+
+        Args:
+            message: What is wrong and what to do, lower case.
+            reason: `UPPER_SNAKE`, stable: what a program branches on.
+            metadata: What a program needs, such as the current etag.
+            violations: The fields at fault.
+        """
+        details: list[Message] = [
+            ErrorInfo(reason=reason, domain=DOMAIN, metadata=dict(metadata or {}))
+        ]
+        if violations:
+            details.append(
+                BadRequest(
+                    field_violations=[
+                        BadRequest.FieldViolation(field=violation.field, description=violation.description)
+                        for violation in violations
+                    ]
+                )
+            )
+        super().__init__(self.CODE, message, details)
+        self.reason = reason
+        self.violations = tuple(violations)
+
+
+class UnauthenticatedError(DashkeeperError):
+    """Who calls is not known. One message for every cause: the log says which."""
+
+    CODE = Code.UNAUTHENTICATED
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a valid token is needed: send `authorization: Bearer <JWT>`", reason="UNAUTHENTICATED"
+        )
+
+
+class PermissionDeniedError(DashkeeperError):
+    """Who calls is known, and may not do this."""
+
+    CODE = Code.PERMISSION_DENIED
+
+
+class InvalidRequestError(DashkeeperError):
+    """The request is malformed or breaks a rule, whatever is stored."""
+
+    CODE = Code.INVALID_ARGUMENT
+
+    @classmethod
+    def of(cls, violations: Sequence[Violation]) -> InvalidRequestError:
+        """Make the error of these violations; the message holds the first and counts the rest."""
+        first = violations[0]
+        text = f"{first.field}: {first.description}" if first.field else first.description
+        if len(violations) > 1:
+            text += f" (and {len(violations) - 1} more, see the details)"
+        return cls(text, reason="INVALID_REQUEST", violations=violations)
+
+
+class NotFoundError(DashkeeperError):
+    """The resource isn't there, or isn't there for this project."""
+
+    CODE = Code.NOT_FOUND
+
+
+class AlreadyExistsError(DashkeeperError):
+    """The id is in use."""
+
+    CODE = Code.ALREADY_EXISTS
+
+
+class AbortedError(DashkeeperError):
+    """Somebody else changed the resource first: read it again and retry."""
+
+    CODE = Code.ABORTED
+
+
+class FailedPreconditionError(DashkeeperError):
+    """A guard stands against the call, such as max_deletions."""
+
+    CODE = Code.FAILED_PRECONDITION
+
+
+class ResourceExhaustedError(DashkeeperError):
+    """The request or what it would store is too large, or there are too many."""
+
+    CODE = Code.RESOURCE_EXHAUSTED
+
+
+class UnavailableError(DashkeeperError):
+    """The server can't answer now: the same call may succeed in a moment."""
+
+    CODE = Code.UNAVAILABLE
+
+
+class DeadlineExceededError(DashkeeperError):
+    """The caller's deadline passed; the work was stopped."""
+
+    CODE = Code.DEADLINE_EXCEEDED
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the call's deadline passed before it was done: what it was to write may or may not be "
+            "written, so read before you repeat, or repeat with the same request_id",
+            reason="DEADLINE_EXCEEDED",
+        )
+
+
+class UnimplementedError(DashkeeperError):
+    """The call has a form that isn't served, such as an unknown compression."""
+
+    CODE = Code.UNIMPLEMENTED
+
+
+class CanceledError(DashkeeperError):
+    """The caller went away before the answer."""
+
+    CODE = Code.CANCELED
+
+    def __init__(self) -> None:
+        super().__init__("the caller cancelled the call", reason="CANCELED")
+
+
+class InternalError(DashkeeperError):
+    """Something unforeseen. What it was stands in the log, and nowhere else."""
+
+    CODE = Code.INTERNAL
+
+    def __init__(self) -> None:
+        super().__init__("internal error", reason="INTERNAL")
+
+
+def with_request_id(error: ConnectError, request_id: str) -> ConnectError:
+    """Return the error as it goes to the caller: with a RequestInfo that holds the call's id."""
+    return ConnectError(
+        error.code, error.message, [*error.details, RequestInfo(request_id=request_id)]
+    )

@@ -1,0 +1,183 @@
+"""What every call passes, on every listener: one implementation, in one order.
+
+request id → authenticate → authorise (on headers alone) → decode → validate → call → encode →
+translate errors → report
+
+An adapter makes a Call of what its protocol gives it, then calls `admit`, `answer` and `close` in
+this order; `fail` turns whatever was raised into the error for the caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from connectrpc.code import Code
+from connectrpc.errors import ConnectError
+
+from dashkeeper.auth import authorise
+from dashkeeper.codec import decode, encode
+from dashkeeper.errors import (
+    CanceledError,
+    DashkeeperError,
+    DeadlineExceededError,
+    InternalError,
+    InvalidRequestError,
+    ResourceExhaustedError,
+    UnauthenticatedError,
+    UnimplementedError,
+    with_request_id,
+)
+from dashkeeper.methods import function_name, procedure
+from dashkeeper.validation import validate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from connectrpc.request import RequestContext
+    from protobuf import DescService
+
+    from dashkeeper.auth import Authenticator, Caller
+    from dashkeeper.codec import Encoding
+
+log = logging.getLogger(__name__)
+calls_log = logging.getLogger("dashkeeper.calls")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service to be served: its descriptor, and how to make one that acts for a caller."""
+
+    desc: DescService
+    acting_for: Callable[[Caller], Any]
+    """Make the service for one call. The result implements the protocol generated for `desc`."""
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call, from its headers to its report."""
+
+    procedure: str
+    """As in the path: `/dashboards.v1.DashboardsService/Get`."""
+    protocol: str
+    """`grpc`, `connect` or `grpc-web`."""
+    request_id: str = ""
+    caller: Caller | None = None
+    error: ConnectError | None = None
+    started: float = 0.0
+    """On the clock of time.perf_counter, seconds."""
+    request_bytes: int = 0
+    reply_bytes: int = 0
+
+
+class Pipeline:
+    """Takes calls through the steps."""
+
+    def __init__(
+        self, authenticator: Authenticator, services: Sequence[Service], *, max_request_bytes: int
+    ) -> None:
+        self.services = services
+        self.max_request_bytes = max_request_bytes
+        self._authenticator = authenticator
+        self._methods = {
+            procedure(method): (service, method, function_name(method))
+            for service in services
+            for method in service.desc.methods
+        }
+
+    def open(self, procedure_name: str, protocol: str, request_id: str | None) -> Call:
+        """Begin a call. Takes over the caller's `x-request-id` where it is well-formed."""
+        if request_id is None or not _REQUEST_ID.fullmatch(request_id):
+            request_id = uuid.uuid4().hex
+        return Call(procedure_name, protocol, request_id, started=time.perf_counter())
+
+    def admit(self, call: Call, ctx: RequestContext) -> None:
+        """Authenticate and authorise on the headers alone. Sets the call's caller.
+
+        Raises:
+            DashkeeperError: If the call isn't allowed.
+        """
+        claims = self._authenticator.authenticate(ctx.request_headers)
+        call.caller = authorise(call.procedure, ctx.request_headers, claims)
+
+    async def answer(self, call: Call, ctx: RequestContext, body: bytes, encoding: Encoding) -> bytes:
+        """Decode the body, validate it, call the service's method and encode its answer.
+
+        Raises:
+            DashkeeperError: If something is wrong with the request.
+            Exception: Whatever else happened; `fail` hides it.
+        """
+        if call.caller is None:  # an adapter forgot to admit: refuse rather than serve
+            raise UnauthenticatedError
+        call.request_bytes = len(body)
+        service, method, function_name = self._methods[call.procedure]
+        request = decode(body, encoding, method.input.type, max_bytes=self.max_request_bytes)
+        validate(request)
+        function = getattr(service.acting_for(call.caller), function_name)
+        reply = encode(await function(request, ctx), encoding)
+        call.reply_bytes = len(reply)
+        return reply
+
+    def fail(self, call: Call, error: BaseException) -> ConnectError:
+        """Return what the caller is told of an error, and remember it for the report.
+
+        An unforeseen one is logged with its traceback and becomes "internal error".
+        """
+        match error:
+            case ConnectError():
+                known = error  # ours, or the library's own refusal of a malformed call
+            case asyncio.CancelledError():
+                known = CanceledError()
+            case TimeoutError():
+                known = DeadlineExceededError()
+            case _:
+                log.error("unforeseen error, request id %s", call.request_id, exc_info=error)
+                known = InternalError()
+        if not isinstance(known, DashkeeperError):
+            known = _refusal_of_the_library(known)
+        call.error = with_request_id(known, call.request_id)
+        return call.error
+
+    def close(self, call: Call) -> None:
+        """Report a finished call: the one place that does."""
+        if not calls_log.isEnabledFor(logging.INFO):
+            return
+        caller = call.caller
+        calls_log.info(
+            "call",
+            extra={
+                "request_id": call.request_id,
+                "method": call.procedure,
+                "protocol": call.protocol,
+                "project": caller.project_id if caller else "",
+                "subject": caller.subject if caller else "",
+                "code": call.error.code.value if call.error else "ok",
+                "duration_ms": round((time.perf_counter() - call.started) * 1000, 3),
+                "request_bytes": call.request_bytes,
+                "reply_bytes": call.reply_bytes,
+            },
+        )
+
+
+def _refusal_of_the_library(error: ConnectError) -> DashkeeperError:
+    """Give what connectrpc itself refuses, such as a body that isn't gzip, our form."""
+    match error.code:
+        case Code.DEADLINE_EXCEEDED:
+            return DeadlineExceededError()
+        case Code.CANCELED:
+            return CanceledError()
+        case Code.INVALID_ARGUMENT:
+            return InvalidRequestError(error.message, reason="MALFORMED_REQUEST")
+        case Code.RESOURCE_EXHAUSTED:
+            return ResourceExhaustedError(error.message, reason="REQUEST_TOO_LARGE")
+        case Code.UNIMPLEMENTED:
+            return UnimplementedError(error.message, reason="UNIMPLEMENTED")
+        case _:
+            return InternalError()

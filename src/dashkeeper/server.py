@@ -1,0 +1,183 @@
+"""The composition root: makes everything, starts both listeners, and stops them cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+from connectrpc_grpcreflect import ServerReflectionAlphaService, ServerReflectionService
+from starlette.types import ASGIApp
+
+from dashkeeper.auth import Authenticator
+from dashkeeper.config import PREFIX, ConfigError
+from dashkeeper.gen.dashboards.v1.dashboards_connect import DashboardsService
+from dashkeeper.gen.grpc.health.v1.health_connect import Health as HealthService
+from dashkeeper.health import Health
+from dashkeeper.pipeline import Pipeline, Service
+from dashkeeper.services.dashboards import DashboardLimits, Dashboards
+from dashkeeper.store.databases import SQLiteDatabase
+from dashkeeper.store.sql.store import SQLStore
+from dashkeeper.transport.grpc import GrpcListener
+from dashkeeper.transport.http import http_application
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dashkeeper.auth import Caller
+    from dashkeeper.config import Address, Settings
+    from dashkeeper.store.base import Store
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 30
+
+
+class Server:
+    """One process: a store, a pipeline and the listeners, all on the running event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Make everything, and start nothing. Needs a running event loop.
+
+        Raises:
+            ConfigError: If the settings are unsafe.
+        """
+        if settings.http_address is None and settings.grpc_address is None:
+            raise ConfigError(f"{PREFIX}HTTP_ADDRESS and {PREFIX}GRPC_ADDRESS are both off: nothing to serve")
+        self._settings = settings
+        self.store = SQLStore(SQLiteDatabase(settings.database_path), max_dashboards=settings.max_dashboards)
+        self.pipeline = Pipeline(
+            Authenticator(*settings.token_rules()),
+            services(self.store, settings),
+            max_request_bytes=settings.max_request_bytes,
+        )
+        self.health = Health(self.store, [service.desc.type_name for service in self.pipeline.services])
+        self.http_address: Address | None = None
+        """Where HTTP is served, once started: with the port that was taken."""
+        self.grpc_address: Address | None = None
+        """Where gRPC is served, once started."""
+        self._grpc: GrpcListener | None = None
+        self._http: _HTTPServer | None = None
+        self._serving_http: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Serve from now on.
+
+        Raises:
+            ConfigError: If an address can't be used.
+        """
+        if (address := self._settings.grpc_address) is not None:
+            self._grpc = GrpcListener(self.pipeline)
+            self._grpc.add_open_service(HealthService.desc(), self.health)
+            if self._settings.reflection:
+                self._add_reflection(self._grpc)
+            self.grpc_address = _bind_grpc(self._grpc, address)
+            await self._grpc.start()
+            log.info("gRPC is served on %s", self.grpc_address)
+        if (address := self._settings.http_address) is not None:
+            application = http_application(
+                self.pipeline, self.health, cors_origins=self._settings.cors_origins
+            )
+            self.http_address, sockets = _bind_http(address)
+            self._http = _HTTPServer(application, address.path or None)
+            self._serving_http = asyncio.create_task(self._http.serve(sockets))
+            await self._http.listening.wait()
+            log.info("HTTP is served on %s", self.http_address)
+
+    async def stop(self) -> None:
+        """Be not ready, take no new call, let calls in flight finish (30 s at most), close the store."""
+        self.health.stop()
+        log.info("stopping: calls in flight may finish")
+        stopping = [self._grpc.stop(GRACE_SECONDS)] if self._grpc is not None else []
+        if self._http is not None and self._serving_http is not None:
+            self._http.should_exit = True
+            stopping.append(self._serving_http)
+        await asyncio.gather(*stopping)
+        await self.store.close()
+        log.info("stopped")
+
+    def _add_reflection(self, listener: GrpcListener) -> None:
+        descs = [*(service.desc for service in self.pipeline.services), HealthService.desc()]
+        for reflection in (ServerReflectionService, ServerReflectionAlphaService):
+            listener.add_open_service(reflection.desc(), reflection(*descs))
+
+
+def services(store: Store, settings: Settings) -> Sequence[Service]:
+    """Return every service that is served, with what makes one for a caller."""
+    limits = DashboardLimits(
+        max_tiles=settings.max_tiles, require_etag=settings.require_etag, purge_after=settings.purge_after
+    )
+
+    def dashboards(caller: Caller) -> DashboardsService:
+        return Dashboards(store, limits, caller)
+
+    return [Service(DashboardsService.desc(), dashboards)]
+
+
+class _HTTPServer(uvicorn.Server):
+    """uvicorn, told when to stop by us instead of by signals."""
+
+    def __init__(self, application: ASGIApp, unix_path: str | None) -> None:
+        super().__init__(
+            uvicorn.Config(
+                application,
+                uds=unix_path,
+                http="httptools",
+                lifespan="off",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=GRACE_SECONDS,
+            )
+        )
+        self.listening = asyncio.Event()
+
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
+def _bind_grpc(listener: GrpcListener, address: Address) -> Address:
+    _check_unused(address, "GRPC_ADDRESS")
+    try:
+        port = listener.bind(str(address))
+    except RuntimeError as error:
+        raise _cannot_listen(address, "GRPC_ADDRESS", "it is in use, or not this machine's") from error
+    return address.with_port(port)
+
+
+def _bind_http(address: Address) -> tuple[Address, list[socket.socket] | None]:
+    _check_unused(address, "HTTP_ADDRESS")
+    if address.path:
+        return address, None
+    try:
+        family, kind, _, _, where = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        # Without IPPROTO_TCP asyncio leaves Nagle's algorithm on, and HTTP/1.1 crawls.
+        listener = socket.socket(family, kind, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+    except OSError as error:
+        raise _cannot_listen(address, "HTTP_ADDRESS", error.strerror or str(error)) from error
+    return address.with_port(listener.getsockname()[1]), [listener]
+
+
+def _check_unused(address: Address, setting: str) -> None:
+    """Refuse a Unix socket that somebody listens on: binding would take it away without an error."""
+    if not address.path:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, contextlib.suppress(OSError):
+        probe.connect(address.path)
+        raise _cannot_listen(address, setting, "another process listens there")
+
+
+def _cannot_listen(address: Address, setting: str, reason: str) -> ConfigError:
+    return ConfigError(f"can't listen on {PREFIX}{setting} {address}: {reason}: choose another address")

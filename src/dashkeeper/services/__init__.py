@@ -1,0 +1,1 @@
+"""The rules of each service, which know only requests and answers."""

@@ -1,0 +1,114 @@
+"""A dashboard's states: which one a write may start from, and what the next one is."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import TYPE_CHECKING
+
+from dashkeeper.errors import (
+    AbortedError,
+    FailedPreconditionError,
+    NotFoundError,
+    ResourceExhaustedError,
+)
+from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
+from dashkeeper.services.ids import new_etag
+from dashkeeper.times import now, to_microseconds, to_timestamp
+
+MAX_DASHBOARD_BYTES = 3_670_016
+"""3.5 MiB: so that an answer always fits a client's limit of 4 MiB."""
+
+
+def live(dashboard: Dashboard | None, dashboard_id: str) -> Dashboard:
+    """Return the dashboard, if there is one and it isn't deleted.
+
+    Raises:
+        NotFoundError: Otherwise.
+    """
+    if dashboard is None or dashboard.deleted_at is not None:
+        raise missing(dashboard_id)
+    return dashboard
+
+
+def missing(dashboard_id: str) -> NotFoundError:
+    """Make the error of a dashboard that isn't there, for whatever reason."""
+    return NotFoundError(
+        f'there is no dashboard "{dashboard_id}" in this project',
+        reason="DASHBOARD_NOT_FOUND",
+        metadata={"id": dashboard_id},
+    )
+
+
+def check_etag(current: Dashboard, etag: str, *, required: bool) -> None:
+    """Compare the etag that a write carries with the current one (RFC 9110 §13.1.1, AIP-154).
+
+    Raises:
+        AbortedError: If it is another one.
+        FailedPreconditionError: If there is none, and one is required.
+    """
+    if etag and etag != current.etag:
+        raise AbortedError(
+            f'dashboard "{current.id}" changed since it was read: read it again and retry',
+            reason="ETAG_MISMATCH",
+            metadata={"id": current.id, "current_etag": current.etag},
+        )
+    if not etag and required:
+        raise FailedPreconditionError(
+            f'a write of dashboard "{current.id}" needs an etag: read it and send the etag you got',
+            reason="ETAG_REQUIRED",
+            metadata={"id": current.id},
+        )
+
+
+def same_content(one: Dashboard, other: Dashboard) -> bool:
+    """Whether two states hold the same: name, description, labels and tiles."""
+    return (
+        one.name == other.name
+        and one.description == other.description
+        and one.labels == other.labels
+        and Dashboard(tiles=one.tiles).to_binary() == Dashboard(tiles=other.tiles).to_binary()
+    )
+
+
+def next_state(content: Dashboard, current: Dashboard | None, subject: str) -> Dashboard:
+    """Return the content as the state that follows the current one, changed by this subject.
+
+    Content without created_at is a dashboard that begins, anew or for the first time: created now,
+    by this subject. Revisions go on all the same.
+
+    Raises:
+        ResourceExhaustedError: If it would be larger than a stored dashboard may be.
+    """
+    last_update = current.updated_at if current is not None else None
+    # Never before the last change, whatever the clock does.
+    time = max(now(), to_microseconds(last_update) if last_update is not None else 0)
+    state = copy(content)
+    state.revision = 1 if current is None else current.revision + 1
+    state.etag = new_etag()
+    state.updated_at = to_timestamp(time)
+    state.updated_by = subject
+    state.tile_count = len(state.tiles)
+    if state.created_at is None:
+        state.created_at = state.updated_at
+        state.created_by = subject
+    size = len(state.to_binary())
+    if size > MAX_DASHBOARD_BYTES:
+        raise ResourceExhaustedError(
+            f"the dashboard would take {size} bytes, at most {MAX_DASHBOARD_BYTES} are kept:"
+            " split it, or shorten its markdown",
+            reason="DASHBOARD_TOO_LARGE",
+            metadata={"max_bytes": str(MAX_DASHBOARD_BYTES)},
+        )
+    return state
+
+
+def preview(state: Dashboard, current: Dashboard | None) -> Dashboard:
+    """Return a state that won't be written, as `validate_only` answers it.
+
+    Its etag, revision and updated_at are the current ones, empty for a new dashboard.
+    """
+    shown = copy(state)
+    shown.etag = current.etag if current is not None else ""
+    shown.revision = current.revision if current is not None else 0
+    shown.updated_at = current.updated_at if current is not None else None
+    return shown

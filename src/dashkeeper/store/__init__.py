@@ -1,0 +1,1 @@
+"""Where dashboards are kept: the contract (base) and its one implementation, in SQL."""

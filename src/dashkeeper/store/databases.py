@@ -1,0 +1,210 @@
+"""How a query, a plain function of a connection, is run on each database."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import QueuePool
+
+from dashkeeper.errors import UnavailableError
+from dashkeeper.store.migrations import SCHEMA, migrate, schema_version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+BUSY_TIMEOUT_SECONDS = 10
+_SCAN_THREADS = 4
+
+
+class SQLiteDatabase:
+    """A SQLite file in WAL mode, which other processes may use at the same time.
+
+    Lookups by key run in the event loop: they take less time than a thread hop. Scans run on
+    threads and are interrupted when their call ends early. Writes run one after another on one
+    thread; a write whose call ended early is rolled back unless it is already committing.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._lookups = sqlite_engine(path, begin=None)
+        self._scans = sqlite_engine(path, begin="BEGIN", threads=_SCAN_THREADS)
+        self._writes = sqlite_engine(path, begin="BEGIN IMMEDIATE")
+        self._scan_threads = ThreadPoolExecutor(_SCAN_THREADS, "sqlite-scan")
+        self._write_thread = ThreadPoolExecutor(1, "sqlite-write")
+        self._lookup_connection: Connection | None = None
+        self._closed = False
+
+    def lookup(self, query: Callable[[Connection], T]) -> T:
+        """Run one statement that finds rows by key.
+
+        Raises:
+            UnavailableError: If the database can't be read.
+        """
+        self._check_open()
+        try:
+            if self._lookup_connection is None:
+                self._lookup_connection = self._lookups.connect()
+            return query(self._lookup_connection)
+        except OperationalError as error:
+            raise _unavailable(error) from error
+
+    async def scan(self, query: Callable[[Connection], T]) -> T:
+        """Run a query that may take long, on one snapshot.
+
+        Raises:
+            UnavailableError: If the database can't be read.
+        """
+        self._check_open()
+        lock = threading.Lock()
+        running: list[sqlite3.Connection] = []
+
+        def run() -> T:
+            with self._scans.begin() as conn:
+                driver_connection = conn.connection.driver_connection
+                assert isinstance(driver_connection, sqlite3.Connection)
+                running.append(driver_connection)
+                try:
+                    return query(conn)
+                finally:
+                    with lock:  # no interrupt may reach the connection's next user
+                        running.clear()
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._scan_threads, run)
+        except asyncio.CancelledError:
+            with lock:
+                for driver_connection in running:
+                    driver_connection.interrupt()
+            raise
+        except OperationalError as error:
+            raise _unavailable(error) from error
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run a transaction; it is durable when this returns, and nothing is written if it raises.
+
+        Raises:
+            UnavailableError: If the database can't be written.
+        """
+        self._check_open()
+        abandoned = threading.Event()
+
+        def run() -> T:
+            with self._writes.begin() as conn:
+                result = work(conn)
+                if abandoned.is_set():
+                    raise asyncio.CancelledError
+                return result
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._write_thread, run)
+        except asyncio.CancelledError:
+            abandoned.set()
+            raise
+        except OperationalError as error:
+            raise _unavailable(error) from error
+
+    def check(self) -> None:
+        """Return if the database can be read and has this version's schema.
+
+        Raises:
+            UnavailableError: If not.
+        """
+        found = self.lookup(schema_version)
+        if found != SCHEMA:
+            raise UnavailableError(
+                f"the database has schema {found}, this version needs {SCHEMA}: run `dashkeeper migrate`",
+                reason="SCHEMA_MISMATCH",
+            )
+
+    async def close(self) -> None:
+        """Finish the writes in progress and close every connection."""
+        self._closed = True
+        for threads in (self._write_thread, self._scan_threads):
+            await asyncio.to_thread(threads.shutdown)
+        if self._lookup_connection is not None:
+            self._lookup_connection.close()
+        for engine in (self._lookups, self._scans, self._writes):
+            engine.dispose()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UnavailableError("the server is shutting down: try another one", reason="SHUTTING_DOWN")
+
+
+def sqlite_engine(path: str, *, begin: str | None, threads: int = 1) -> Engine:
+    """Return an engine whose transactions open with this statement (None: each stands alone)."""
+    engine = create_engine(
+        "sqlite://",
+        creator=lambda: sqlite3.connect(
+            path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
+        ),
+        poolclass=QueuePool,
+        pool_size=threads,
+        max_overflow=0,
+    )
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")  # what is acknowledged survives a power cut
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    if begin is not None:
+
+        @event.listens_for(engine, "begin")
+        def begin_transaction(conn: Connection) -> None:
+            conn.exec_driver_sql(begin)
+
+    return engine
+
+
+def _unavailable(error: OperationalError) -> UnavailableError:
+    log.warning("the database can't be used: %s", error.orig)
+    return UnavailableError(
+        "the database can't be used right now: try again in a moment", reason="DATABASE_UNAVAILABLE"
+    )
+
+
+def migrate_sqlite(path: str, to: str = "head") -> None:
+    """Bring the file to a version of the schema, in one transaction that keeps other writers out.
+
+    Raises:
+        ConfigError: If there is no such version, or the file has one that is newer than ours.
+        DatabaseError: If the file can't be used.
+    """
+    engine = sqlite_engine(path, begin="BEGIN IMMEDIATE")
+    try:
+        with engine.begin() as conn:
+            migrate(conn, to)
+    finally:
+        engine.dispose()
+
+
+def sqlite_schema_version(path: str) -> str | None:
+    """Return the version of the schema that the file has; None where it has none yet.
+
+    Raises:
+        DatabaseError: If the file can't be used.
+    """
+    engine = sqlite_engine(path, begin=None)
+    try:
+        with engine.connect() as conn:
+            return schema_version(conn)
+    finally:
+        engine.dispose()

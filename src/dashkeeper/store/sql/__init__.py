@@ -1,0 +1,1 @@
+"""Every query, once: plain functions of a connection, the same on each database."""

@@ -1,0 +1,246 @@
+"""Dashboards: read by key, listed by keyset, written with a compare on the revision."""
+
+from __future__ import annotations
+
+import hashlib
+from copy import copy
+from typing import TYPE_CHECKING, TypeAlias
+
+from sqlalchemy import and_, delete, exists, insert, select, tuple_, update
+
+from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
+from dashkeeper.store.base import DashboardPage
+from dashkeeper.store.sql.requests import recall, remember
+from dashkeeper.store.tables import dashboard_labels, dashboards, revisions, tile_states
+from dashkeeper.times import to_microseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection, Row
+
+    from dashkeeper.store.base import DashboardQuery, Outcome, Reply, Write
+    from dashkeeper.store.sql.room import Room
+
+    _DashboardRow: TypeAlias = Row[tuple[bytes, int, bytes, bytes]]
+
+_WITH_TILES = select(
+    dashboards.c.header, dashboards.c.revision, dashboards.c.tiles_hash, tile_states.c.tiles
+).join(
+    tile_states,
+    and_(
+        tile_states.c.project_id == dashboards.c.project_id,
+        tile_states.c.dashboard_id == dashboards.c.id,
+        tile_states.c.hash == dashboards.c.tiles_hash,
+    ),
+)
+
+
+class LostRaceError(Exception):
+    """Another write came between the read and the write: begin again from the read."""
+
+
+def get_dashboard(conn: Connection, project_id: str, dashboard_id: str) -> Dashboard | None:
+    """Return the dashboard with its tiles, a deleted one too; None where there is none."""
+    row = _find(conn, project_id, dashboard_id)
+    return None if row is None else _with_tiles(row)
+
+
+def list_dashboards(conn: Connection, project_id: str, query: DashboardQuery) -> DashboardPage:
+    """Return a page of dashboards without tiles.
+
+    Live and deleted ones are read apart, each along an index in the query's order, and merged.
+    """
+    found: list[tuple[str | int, str, bytes]] = []
+    for deleted in (0, 1) if query.show_deleted else (0,):
+        found += _list(conn, project_id, query, deleted)
+    if query.show_deleted:
+        # In Python, text sorts by code points, which is the order of its UTF-8 bytes.
+        found.sort(key=lambda row: row[:2], reverse=query.descending)
+    page: list[Dashboard] = []
+    size = 0
+    for _, _, header in found[: query.limit]:
+        size += len(header)
+        if page and size > query.max_bytes:
+            break
+        page.append(Dashboard.from_binary(header))
+    return DashboardPage(page, has_more=len(page) < len(found))
+
+
+def _list(
+    conn: Connection, project_id: str, query: DashboardQuery, deleted: int
+) -> list[tuple[str | int, str, bytes]]:
+    table = dashboards.c
+    column = table[query.order_by]
+    statement = select(column, table.id, table.header).where(
+        table.project_id == project_id, table.deleted == deleted
+    )
+    if query.after is not None:
+        here, last = tuple_(column, table.id), tuple_(*query.after)
+        statement = statement.where(here < last if query.descending else here > last)
+    if query.name_prefix:
+        statement = statement.where(table.name >= query.name_prefix)
+        if (end := _after_prefix(query.name_prefix)) is not None:
+            statement = statement.where(table.name < end)
+    if query.name_contains:
+        folded = query.name_contains.casefold()
+        statement = statement.where(table.folded_name.contains(folded, autoescape=True))
+    for key, value in query.labels.items():
+        label = dashboard_labels.c
+        statement = statement.where(
+            exists().where(
+                label.project_id == table.project_id,
+                label.dashboard_id == table.id,
+                label.key == key,
+                label.value == value,
+            )
+        )
+    order = (column.desc(), table.id.desc()) if query.descending else (column, table.id)
+    rows: list[tuple[str | int, str, bytes]] = []
+    size = 0
+    # One more than asked for tells whether there is more; the bytes are bounded while reading.
+    for row in conn.execute(statement.order_by(*order).limit(query.limit + 1)):
+        rows.append((row[0], row[1], row[2]))
+        size += len(row[2])
+        if size > query.max_bytes and len(rows) > 1:
+            break
+    return rows
+
+
+def _after_prefix(prefix: str) -> str | None:
+    """Return the least text that sorts after every text with this prefix; None if there is none."""
+    for index in range(len(prefix) - 1, -1, -1):
+        following = ord(prefix[index]) + 1
+        if following == 0xD800:  # surrogates are no characters
+            following = 0xE000
+        if following <= 0x10FFFF:
+            return prefix[:index] + chr(following)
+    return None
+
+
+def write_dashboard(
+    conn: Connection,
+    write: Write,
+    change: Callable[[Dashboard | None], Outcome[Reply]],
+    reply_type: type[Reply],
+    room: Room,
+) -> Reply:
+    """Apply the change to the stored state and write what comes out of it.
+
+    Raises:
+        LostRaceError: If another write came between.
+        IntegrityError: If another write inserted the same key: a lost race too.
+        ResourceExhaustedError: If there is no room in the project for one more.
+    """
+    if write.request_id and (answered := recall(conn, write, reply_type)) is not None:
+        return answered
+    row = _find(conn, write.project_id, write.dashboard_id)
+    outcome = change(None if row is None else _with_tiles(row))
+    if row is None and outcome.state is not None:
+        room.take(conn, write.project_id)
+    if write.validate_only:
+        return outcome.reply
+    tiles_hash: bytes | None = row.tiles_hash if row is not None else None
+    if outcome.state is not None:
+        tiles_hash = _write_state(conn, write, outcome, outcome.state, row)
+    if write.request_id:
+        remember(conn, write, outcome.reply, tiles_hash)
+    return outcome.reply
+
+
+def _find(conn: Connection, project_id: str, dashboard_id: str) -> _DashboardRow | None:
+    return conn.execute(
+        _WITH_TILES.where(dashboards.c.project_id == project_id, dashboards.c.id == dashboard_id)
+    ).one_or_none()
+
+
+def _with_tiles(row: _DashboardRow) -> Dashboard:
+    return Dashboard.from_binary(row.header + row.tiles)  # messages concatenate
+
+
+def _write_state(
+    conn: Connection, write: Write, outcome: Outcome[Reply], state: Dashboard, row: _DashboardRow | None
+) -> bytes:
+    """Write the new state and its revision; return the hash of its tiles."""
+    tiles = Dashboard(tiles=state.tiles).to_binary()
+    tiles_hash = hashlib.sha256(tiles).digest()
+    header = _without_tiles(state)
+    columns = {**_columns(state), "header": header, "tiles_hash": tiles_hash}
+    if row is None:
+        conn.execute(insert(dashboards).values(project_id=write.project_id, id=write.dashboard_id, **columns))
+    else:
+        is_as_read = and_(
+            dashboards.c.project_id == write.project_id,
+            dashboards.c.id == write.dashboard_id,
+            dashboards.c.revision == row.revision,
+        )
+        if conn.execute(update(dashboards).where(is_as_read).values(columns)).rowcount != 1:
+            raise LostRaceError
+    # From here on no other write of this dashboard can come between: its row is ours.
+    if row is None or row.tiles_hash != tiles_hash:
+        _insert_tiles(conn, write, tiles_hash, tiles)
+    if state.labels != (Dashboard.from_binary(row.header).labels if row is not None else {}):
+        _replace_labels(conn, write, state)
+    _insert_revision(conn, write, outcome, state.revision, header, tiles_hash)
+    return tiles_hash
+
+
+def _columns(state: Dashboard) -> dict[str, object]:
+    assert state.created_at is not None and state.updated_at is not None
+    return {
+        "deleted": int(state.deleted_at is not None),
+        "name": state.name,
+        "folded_name": state.name.casefold(),
+        "created_at": to_microseconds(state.created_at),
+        "updated_at": to_microseconds(state.updated_at),
+        "purge_at": to_microseconds(state.purge_at) if state.purge_at is not None else None,
+        "revision": state.revision,
+    }
+
+
+def _without_tiles(state: Dashboard) -> bytes:
+    header = copy(state)
+    header.tiles = []
+    return header.to_binary()
+
+
+def _insert_tiles(conn: Connection, write: Write, tiles_hash: bytes, tiles: bytes) -> None:
+    """Store the tiles of a state, unless an earlier state of the dashboard had the same."""
+    key = {"project_id": write.project_id, "dashboard_id": write.dashboard_id, "hash": tiles_hash}
+    is_stored = select(tile_states.c.hash).filter_by(**key)
+    if conn.execute(is_stored).first() is None:
+        conn.execute(insert(tile_states).values(**key, tiles=tiles))
+
+
+def _replace_labels(conn: Connection, write: Write, state: Dashboard) -> None:
+    key = {"project_id": write.project_id, "dashboard_id": write.dashboard_id}
+    conn.execute(delete(dashboard_labels).filter_by(**key))
+    if state.labels:
+        rows = [{**key, "key": name, "value": value} for name, value in state.labels.items()]
+        conn.execute(insert(dashboard_labels), rows)
+
+
+def _insert_revision(
+    conn: Connection,
+    write: Write,
+    outcome: Outcome[Reply],
+    revision: int,
+    header: bytes,
+    tiles_hash: bytes,
+) -> None:
+    changes = copy(outcome.tile_changes)
+    changes.unchanged = []
+    conn.execute(
+        insert(revisions).values(
+            project_id=write.project_id,
+            dashboard_id=write.dashboard_id,
+            revision=revision,
+            kind=outcome.kind,
+            created_at=write.now,
+            created_by=write.subject,
+            change_message=write.change_message,
+            tile_changes=changes.to_binary(),
+            header=header,
+            tiles_hash=tiles_hash,
+        )
+    )

@@ -1,0 +1,55 @@
+"""Makes tokens, for operators, tests and development."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import jwt
+
+from dashkeeper.config import PREFIX, ConfigError
+from dashkeeper.keys import load_private_key, public_key_algorithms, secret_algorithms
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
+    from dashkeeper.config import Settings
+
+
+def make_token(
+    settings: Settings, *, subject: str, projects: Sequence[str], scope: str, expires: timedelta
+) -> str:
+    """Sign a token with the configured secret or private key.
+
+    Raises:
+        ConfigError: If there is nothing to sign with, or no issuer or audience.
+    """
+    if not settings.jwt_issuer or not settings.jwt_audience:
+        raise ConfigError(f"set {PREFIX}JWT_ISSUER and {PREFIX}JWT_AUDIENCE: a token must name both")
+    now = int(time.time())
+    claims: dict[str, Any] = {
+        "iss": settings.jwt_issuer,
+        "aud": settings.jwt_audience,
+        "sub": subject,
+        "iat": now,
+        "exp": now + int(expires.total_seconds()),
+        settings.jwt_projects_claim: list(projects),
+        "scope": scope,
+    }
+    try:
+        if settings.jwt_secret:
+            key: Any = settings.jwt_secret.get_secret_value()
+            possible = secret_algorithms(key)
+        elif settings.jwt_private_key:
+            key = load_private_key(settings.jwt_private_key.get_secret_value())
+            possible = public_key_algorithms(key.public_key())
+        else:
+            raise ConfigError(f"no key to sign with: set {PREFIX}JWT_SECRET or {PREFIX}JWT_PRIVATE_KEY")
+    except ValueError as error:
+        setting = "JWT_SECRET" if settings.jwt_secret else "JWT_PRIVATE_KEY"
+        raise ConfigError(f"{PREFIX}{setting} {error}") from error
+    wanted = settings.jwt_algorithms[:1] or possible[:1]
+    if wanted[0] not in possible:
+        raise ConfigError(f"{PREFIX}JWT_ALGORITHMS names {wanted[0]}, which this key can't serve")
+    return jwt.encode(claims, key, algorithm=wanted[0])

@@ -1,0 +1,1 @@
+"""What speaks a protocol: thin, without rules of its own."""

@@ -1,0 +1,45 @@
+"""Fixtures: a running server for all tests of a worker, and a project of its own for each test."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.api import TRANSPORTS, Api
+from tests.server import make_token, running_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.server import RunningServer
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server with default settings, shared: keep to your own project."""
+    with running_server(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture
+def project_id() -> str:
+    """A project that no other test uses."""
+    return f"p-{uuid.uuid4().hex}"
+
+
+@pytest.fixture(params=TRANSPORTS)
+def api(server: RunningServer, project_id: str, request: pytest.FixtureRequest) -> Iterator[Api]:
+    """The API over each transport in turn, in the test's own project."""
+    client = Api(server, request.param, make_token(project_id), project_id)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def one_api(server: RunningServer, project_id: str) -> Iterator[Api]:
+    """The API over one transport, for rules that no protocol has a part in."""
+    client = Api(server, "connect-json", make_token(project_id), project_id)
+    yield client
+    client.close()

@@ -1,0 +1,118 @@
+"""A real server for tests: `dashkeeper serve` in a process of its own, on ports of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import jwt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SECRET = "a secret of the tests, long enough for HS512: 0123456789abcdefghijklmnopqrstuvwxyz"
+ISSUER = "https://issuer.test"
+AUDIENCE = "dashkeeper-tests"
+STARTUP_SECONDS = 30
+
+
+@dataclass
+class RunningServer:
+    """A started server, and what a test needs to talk to it."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    http: str
+    """`http://127.0.0.1:port`."""
+    grpc: str
+    """`127.0.0.1:port`."""
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file."""
+        return self.folder / "dashkeeper.db"
+
+    def log_records(self) -> list[dict[str, Any]]:
+        """Return what the server has logged so far."""
+        lines = (self.folder / "log").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def kill(self) -> None:
+        """End it as a power cut would: SIGKILL."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        """End it as an operator would, by SIGTERM, and return its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=40)
+
+
+@contextlib.contextmanager
+def running_server(folder: Path, **settings: str) -> Iterator[RunningServer]:
+    """Run a server on the database in this folder; settings by their names without the prefix."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log_path = folder / "log"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DASHKEEPER_")}
+    defaults = {
+        "DATABASE_URL": f"sqlite:///{folder / 'dashkeeper.db'}",
+        "HTTP_ADDRESS": "127.0.0.1:0",
+        "GRPC_ADDRESS": "127.0.0.1:0",
+        "JWT_SECRET": SECRET,
+        "JWT_ISSUER": ISSUER,
+        "JWT_AUDIENCE": AUDIENCE,
+        "LOG_FORMAT": "json",
+    }
+    environment |= {f"DASHKEEPER_{name}": value for name, value in (defaults | settings).items()}
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dashkeeper", "serve"], cwd=folder, env=environment, stderr=log
+        )
+    server = RunningServer(process, folder, "", "")
+    try:
+        deadline = time.monotonic() + STARTUP_SECONDS
+        while not (server.http and server.grpc):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the server did not start: {log_path.read_text(encoding='utf-8')}")
+            time.sleep(0.02)  # between two looks at the log
+            for record in server.log_records():
+                kind, _, address = record["message"].partition(" is served on ")
+                if kind == "HTTP":
+                    server.http = f"http://{address}"
+                elif kind == "gRPC":
+                    server.grpc = address
+        yield server
+    finally:
+        if process.poll() is None:
+            server.stop()
+
+
+def make_token(
+    *projects: str,
+    scope: str = "dashboards:read dashboards:write",
+    subject: str = "tester",
+    key: Any = SECRET,
+    algorithm: str = "HS256",
+    headers: dict[str, Any] | None = None,
+    **claims: Any,
+) -> str:
+    """Sign a token the test server takes; claims given as None are left out."""
+    payload: dict[str, Any] = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": subject,
+        "exp": int(time.time()) + 3600,
+        "projects": list(projects),
+        "scope": scope,
+    }
+    payload |= claims
+    payload = {name: value for name, value in payload.items() if value is not None}
+    return jwt.encode(payload, key, algorithm=algorithm, headers=headers)
