@@ -17,21 +17,13 @@ if TYPE_CHECKING:
 Request = dict[str, Any]
 
 
-class BrokenRule(NamedTuple):
+class Case(NamedTuple):
     """A request to one RPC, and the paths that must be reported for it, and no others."""
 
     id: str
     method: str
     request: Request
-    fields: frozenset[str]
-
-
-class ValidRequest(NamedTuple):
-    """A request to one RPC that goes to the edge of what is allowed."""
-
-    id: str
-    method: str
-    request: Request
+    fields: frozenset[str] = frozenset()
 
 
 class _Absent:
@@ -159,7 +151,13 @@ QUERY = "tiles[0].insight.query"
 FILTER = f"{QUERY}.filters[0]"
 TEXTS: dict[str, dict[str, int]] = {
     "List": {"page_token": 1024, "name_prefix": 200, "name_contains": 200, at_key("env"): 128},
-    "Create": {"name": 200, "description": 2000, at_key("env"): 128, "tiles[1].title": 200, "change_message": 500},
+    "Create": {
+        "name": 200,
+        "description": 2000,
+        at_key("env"): 128,
+        "tiles[1].title": 200,
+        "change_message": 500,
+    },
     "Update": {"name": 200, "description": 2000, at_key("env"): 128, "change_message": 500, "etag": 128},
     "Upsert": {
         "name": 200,
@@ -187,16 +185,15 @@ MARKDOWN_CONTROL_CHARACTERS = [f"a{char}b" for char in "\x00\x08\x0b\x0c\x0e\x1f
 
 # The ids, names, labels and UUIDs.
 BAD_IDS = ["-a", "_a", "a b", "a/b", "dashé", "dash\n", "a\x00", "a" * 65]
-REQUIRED_IDS = [("Upsert", "dashboard_id"), *((method, "id") for method in ["Get", "Update", "Delete", "Undelete"])]
+REQUIRED_IDS = [
+    ("Upsert", "dashboard_id"),
+    *((method, "id") for method in ["Get", "Update", "Delete", "Undelete"]),
+]
 OPTIONAL_IDS = [("Create", "dashboard_id"), ("Create", "tiles[1].id"), ("Upsert", "tiles[1].id")]
 BLANKS = ["   ", "\u00a0", "\u3000 \u2003", "\u2028"]
 BAD_LABEL_KEYS = ["", "Env", "1st", ".env", "cost centre", "env\n", "umgebungß", "a" * 64]
-BAD_UUIDS = [
-    "again",
-    "550e8400e29b41d4a716446655440000",
-    "{550e8400-e29b-41d4-a716-446655440000}",
-    "550e8400-e29b-41d4-a716-446655440000\n",
-]
+UUID = "550e8400-e29b-41d4-a716-446655440000"
+BAD_UUIDS = ["again", UUID.replace("-", ""), f"{{{UUID}}}", f"{UUID}\n", f"urn:uuid:{UUID}"]
 WRITES = ["Create", "Update", "Upsert", "Delete", "Undelete"]
 WITH_LABELS = ["List", "Create", "Update"]
 
@@ -375,14 +372,18 @@ VALID_VALUES: list[tuple[str, str, Iterable[Any]]] = [
     *((method, path, ["a", "Z", "0", "A-b_C", "a" * 64]) for method, path in REQUIRED_IDS + OPTIONAL_IDS),
     *((method, path, [ABSENT, ""]) for method, path in OPTIONAL_IDS),
     *((method, "labels", [ABSENT, {}, _LABELS]) for method in WITH_LABELS),
-    *((method, "request_id", [ABSENT, "550E8400-E29B-41D4-A716-446655440000"]) for method in WRITES),
+    *((method, "request_id", [ABSENT, UUID.upper()]) for method in WRITES),
     ("List", "page_size", [ABSENT, 0, 2147483647]),
     ("List", "order_by", [ABSENT, "created_at", "created_at desc", "updated_at", "updated_at desc", "name"]),
     ("Update", "update_mask", [ABSENT, "", "name", "description", "labels", "*", ",".join(["name"] * 32)]),
     ("Upsert", "max_deletions", [ABSENT, 0, 2147483647]),
     ("Create", "tiles", [ABSENT, [], [NEW_TILE] * 500]),
     ("Upsert", "tiles", [ABSENT, [], [NEW_TILE] * 500]),
-    ("Upsert", "tiles[0].position", [{"w": 1, "h": 1}, {"x": 11, "y": 10_000, "w": 1, "h": 1_000}, {"w": 12, "h": 1}]),
+    (
+        "Upsert",
+        "tiles[0].position",
+        [{"w": 1, "h": 1}, {"x": 11, "y": 10_000, "w": 1, "h": 1_000}, {"w": 12, "h": 1}],
+    ),
     ("Upsert", f"{QUERY}.events", [[{"name": "page_view"}] * 20]),
     ("Upsert", f"{QUERY}.events[0].filters", [ABSENT, [EQUALS] * 50]),
     ("Upsert", f"{QUERY}.filters", [ABSENT, [EQUALS] * 50]),
@@ -404,25 +405,25 @@ def _name(value: object) -> str:
 
 
 # Rules that stand in the .proto files.
-BROKEN_RULES: list[BrokenRule] = [
+BROKEN_RULES: list[Case] = [
     *(
-        BrokenRule(f"{method}-{path}-{_name(value)}", method, changed(method, {path: value}), frozenset({path}))
+        Case(f"{method}-{path}-{_name(value)}", method, changed(method, {path: value}), frozenset({path}))
         for method, path, values in BROKEN_VALUES
         for value in values
     ),
     *(
-        BrokenRule(f"{method}-{_name(changes)}", method, changed(method, changes), frozenset({path}))
+        Case(f"{method}-{_name(changes)}", method, changed(method, changes), frozenset({path}))
         for method, changes, path in BROKEN_RELATIONS
     ),
     *(
-        BrokenRule(f"{method}-together", method, changed(method, changes), frozenset(paths))
+        Case(f"{method}-together", method, changed(method, changes), frozenset(paths))
         for method, changes, paths in BROKEN_TOGETHER
     ),
 ]
 
 # Rules that the server checks in code: between the items of a list, and what protovalidate can't see.
-CODE_RULES: list[BrokenRule] = [
-    BrokenRule(f"{method}-{name}", method, changed(method, changes), frozenset(paths))
+CODE_RULES: list[Case] = [
+    Case(f"{method}-{name}", method, changed(method, changes), frozenset(paths))
     for method in ["Create", "Upsert"]
     for name, changes, paths in [
         ("id-twice", {"tiles[1].id": "tile_001"}, {"tiles[1].id"}),
@@ -434,15 +435,15 @@ CODE_RULES: list[BrokenRule] = [
 ]
 
 # Requests that break no rule.
-VALID_REQUESTS: list[ValidRequest] = [
-    *(ValidRequest(f"{method}-full", method, changed(method, {})) for method in REQUESTS),
-    ValidRequest("List-empty", "List", {}),
-    ValidRequest("Create-least", "Create", {"name": "a"}),
-    ValidRequest("Update-least", "Update", {"id": "a"}),
-    ValidRequest("Update-to-empty", "Update", {"id": "a", "updateMask": "description,labels"}),
-    ValidRequest("Upsert-least", "Upsert", {"dashboardId": "a"}),
+VALID_REQUESTS: list[Case] = [
+    *(Case(f"{method}-full", method, changed(method, {})) for method in REQUESTS),
+    Case("List-empty", "List", {}),
+    Case("Create-least", "Create", {"name": "a"}),
+    Case("Update-least", "Update", {"id": "a"}),
+    Case("Update-to-empty", "Update", {"id": "a", "updateMask": "description,labels"}),
+    Case("Upsert-least", "Upsert", {"dashboardId": "a"}),
     *(
-        ValidRequest(f"{method}-{path}-{_name(value)}", method, changed(method, {path: value}))
+        Case(f"{method}-{path}-{_name(value)}", method, changed(method, {path: value}))
         for method, path, values in VALID_VALUES
         for value in values
     ),

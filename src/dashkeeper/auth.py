@@ -8,7 +8,7 @@ import re
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import jwt
 
@@ -154,7 +154,7 @@ class Authenticator:
                 scope=_words(payload.get("scope"), split=True),
                 expires_at=float(payload["exp"]) + rules.leeway,
             )
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 # see below
             # Everything here is worked out from what an attacker may have written: whatever
             # goes wrong, the token is refused, and the caller learns nothing more.
             log.info("token refused: %s: %s", type(error).__name__, error)
@@ -205,5 +205,6 @@ def _words(value: object, *, split: bool = False) -> frozenset[str]:
     if split and isinstance(value, str):
         return frozenset(value.split())
     if isinstance(value, list):
-        return frozenset(item for item in value if isinstance(item, str))
+        items = cast("list[object]", value)
+        return frozenset(item for item in items if isinstance(item, str))
     return frozenset()

@@ -51,9 +51,7 @@ def check_json(body: bytes) -> None:
         if char in b"[{":
             open_brackets.append(char)
             if len(open_brackets) > MAX_DEPTH:
-                raise InvalidRequestError(
-                    f"the body nests deeper than {MAX_DEPTH}", reason="TOO_DEEP"
-                )
+                raise InvalidRequestError(f"the body nests deeper than {MAX_DEPTH}", reason="TOO_DEEP")
         elif char in b"]}":
             if open_brackets:
                 open_brackets.pop()

@@ -70,7 +70,7 @@ def serve(
     dev: Annotated[
         bool, typer.Option("--dev", help="try it out: own signing secret, sample dashboards, calls to paste")
     ] = False,
-    **flags: object,
+    **flags: Any,
 ) -> None:
     """Serve gRPC, Connect and gRPC-Web until SIGTERM or SIGINT."""
     settings = dev_settings(create=True, **flags) if dev else load_settings(**flags)
@@ -109,9 +109,10 @@ def migrate(
     *,
     to: Annotated[str, typer.Option(help="the schema's version to go to")] = "head",
     check: Annotated[
-        bool, typer.Option("--check", help="change nothing; exit 1 if the database isn't at this version's schema")
+        bool,
+        typer.Option("--check", help="change nothing; exit 1 if the database isn't at this version's schema"),
     ] = False,
-    **flags: object,
+    **flags: Any,
 ) -> None:
     """Bring the database to this version's schema."""
     settings = load_settings(**flags)
@@ -131,7 +132,7 @@ def token(
     scope: Annotated[str, typer.Option(help="what it allows")] = "dashboards:read dashboards:write",
     subject: Annotated[str, typer.Option(help="who it is for: `sub`")] = "operator",
     expires: Annotated[str, typer.Option(help="how long it is good for: 30s, 15m, 12h, 30d")] = "12h",
-    **flags: object,
+    **flags: Any,
 ) -> None:
     """Sign a token with JWT_SECRET or JWT_PRIVATE_KEY, or the secret of development mode."""
     settings = load_settings(**flags)
@@ -146,7 +147,7 @@ def token(
 
 @app.command()
 @with_settings
-def config(**flags: object) -> None:
+def config(**flags: Any) -> None:
     """Print the settings in force, as environment variables, secrets hidden."""
     for name, value in load_settings(**flags).model_dump().items():
         typer.echo(f"{PREFIX}{name.upper()}={'' if value is None else value}")
@@ -165,7 +166,9 @@ def main() -> None:
     except (ConfigError, DashkeeperError) as error:
         _refuse(str(error))
     except (DatabaseError, sqlite3.Error) as error:
-        _refuse(f"the database can't be used: {getattr(error, 'orig', None) or error}: see {PREFIX}DATABASE_URL")
+        _refuse(
+            f"the database can't be used: {getattr(error, 'orig', None) or error}: see {PREFIX}DATABASE_URL"
+        )
 
 
 def _refuse(problem: str) -> None:

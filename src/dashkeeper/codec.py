@@ -7,7 +7,7 @@ and what a body would unfold to is bounded first.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from protobuf import (
     DescEnum,
@@ -21,7 +21,7 @@ from protobuf import (
 )
 
 from dashkeeper.bounds import check_binary, check_json
-from dashkeeper.errors import InvalidRequestError, ResourceExhaustedError, Violation
+from dashkeeper.errors import MAX_VIOLATIONS, InvalidRequestError, ResourceExhaustedError, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=Message)
 Encoding = Literal["proto", "json"]
 
-_MAX_VIOLATIONS = 100
 _WELL_KNOWN = "google.protobuf."
 
 
@@ -50,7 +49,9 @@ def decode(body: bytes, encoding: Encoding, message: type[M], *, max_bytes: int)
         try:
             return message.from_binary(body)
         except (ValueError, RecursionError) as error:
-            raise _malformed(f"the body is not a {message.desc().type_name} in binary form: {error}") from error
+            raise _malformed(
+                f"the body is not a {message.desc().type_name} in binary form: {error}"
+            ) from error
     check_json(body)
     try:
         return message.from_json(body or b"{}")
@@ -90,7 +91,7 @@ def _unknown_parts(body: bytes, message: DescMessage) -> list[Violation]:
     violations: list[Violation] = []
     for violation in _walk_message(value, message, ""):
         violations.append(violation)
-        if len(violations) == _MAX_VIOLATIONS:
+        if len(violations) == MAX_VIOLATIONS:
             break
     return violations
 
@@ -99,8 +100,8 @@ def _walk_message(value: Any, message: DescMessage, path: str) -> Iterator[Viola
     if not isinstance(value, dict) or message.type_name.startswith(_WELL_KNOWN):
         return
     fields = {name: field for field in message.fields for name in (field.json_name, field.name)}
-    for key, inner in value.items():
-        inner_path = f"{path}.{key}" if path else key
+    for key, inner in cast("dict[str, Any]", value).items():
+        inner_path = f"{path}.{key[:100]}" if path else key[:100]
         if (field := fields.get(key)) is None:
             yield Violation(inner_path, f"is not a field of {message.type_name}")
         else:
@@ -114,11 +115,13 @@ def _walk_field(value: Any, field: DescFieldValue, path: str) -> Iterator[Violat
         case DescFieldValueEnum():
             yield from _walk_element(value, field.enum, path)
         case DescFieldValueList():
-            for index, item in enumerate(value if isinstance(value, list) else ()):
+            items: list[Any] = cast("list[Any]", value) if isinstance(value, list) else []
+            for index, item in enumerate(items):
                 yield from _walk_element(item, field.element, f"{path}[{index}]")
         case DescFieldValueMap():
-            for key, item in value.items() if isinstance(value, dict) else ():
-                yield from _walk_element(item, field.value, f'{path}["{key}"]')
+            entries: dict[str, Any] = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+            for key, item in entries.items():
+                yield from _walk_element(item, field.value, f"{path}[{json.dumps(key[:100])}]")
         case _:
             return
 

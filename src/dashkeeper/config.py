@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -23,7 +23,15 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from dashkeeper.auth import StaticKey, TokenRules
-from dashkeeper.keys import load_public_key, public_key_algorithms, secret_algorithms
+from dashkeeper.keys import (
+    load_private_key,
+    load_public_key,
+    public_key_algorithms,
+    secret_algorithms,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PREFIX = "DASHKEEPER_"
 
@@ -102,9 +110,7 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer
 OptionalAddress = Annotated[
     Address | None, BeforeValidator(_parse_address), PlainSerializer(lambda value: str(value or "off"))
 ]
-CommaList = Annotated[
-    list[str], NoDecode, BeforeValidator(_split), PlainSerializer(lambda value: ",".join(value))
-]
+CommaList = Annotated[list[str], NoDecode, BeforeValidator(_split), PlainSerializer(",".join)]
 
 
 class Settings(BaseSettings):
@@ -124,8 +130,12 @@ class Settings(BaseSettings):
     grpc_address: OptionalAddress = Field(
         Address("127.0.0.1", 50051), description='gRPC: host:port (port 0: any), unix:/path or "off"'
     )
-    jwt_secret: SecretStr | None = Field(None, description="shared secret that signs tokens (HS256, HS384, HS512)")
-    jwt_public_key: str | None = Field(None, description="public key that tokens verify with: PEM text or a file")
+    jwt_secret: SecretStr | None = Field(
+        None, description="shared secret that signs tokens (HS256, HS384, HS512)"
+    )
+    jwt_public_key: str | None = Field(
+        None, description="public key that tokens verify with: PEM text or a file"
+    )
     jwt_private_key: SecretStr | None = Field(
         None, description="private key that `dashkeeper token` signs with: PEM text or a file"
     )
@@ -147,15 +157,21 @@ class Settings(BaseSettings):
         ByteSize(4 * 1024 * 1024), ge=1024, le=64 * 1024 * 1024, description="largest request, decompressed"
     )
     max_tiles: int = Field(500, ge=1, le=500, description="most tiles of a dashboard")
-    max_dashboards: int = Field(1_000_000, ge=1, description="most dashboards of a project, deleted ones among them")
-    require_etag: bool = Field(False, description="refuse every write of an existing dashboard without an etag")
+    max_dashboards: int = Field(
+        1_000_000, ge=1, description="most dashboards of a project, deleted ones among them"
+    )
+    require_etag: bool = Field(
+        False, description="refuse every write of an existing dashboard without an etag"
+    )
     purge_after: Duration = Field(
         timedelta(days=30),
         le=timedelta(days=36_500),
         description="how long a deleted dashboard can be brought back, such as 30d",
     )
     reflection: bool = Field(True, description="serve reflection on the gRPC listener")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least level that is logged"
+    )
     log_format: Literal["text", "json"] | None = Field(
         None, description="text or json; by default text on a terminal, else JSON"
     )
@@ -164,7 +180,9 @@ class Settings(BaseSettings):
     @classmethod
     def _known_database(cls, url: str) -> str:
         if not re.fullmatch(r"sqlite:///[^?#]+", url) or url.endswith(":memory:"):
-            raise ValueError("must be sqlite:///path, a file (a path that starts with / makes it sqlite:////path)")
+            raise ValueError(
+                "must be sqlite:///path, a file (a path that starts with / makes it sqlite:////path)"
+            )
         return url
 
     @field_validator("cors_origins")
@@ -174,6 +192,27 @@ class Settings(BaseSettings):
             if origin != "*" and not re.fullmatch(r"https?://[^/\s]+", origin):
                 raise ValueError(f'"{origin}" is not an origin: write scheme://host[:port], without a path')
         return origins
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _long_secret(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            secret_algorithms(secret.get_secret_value())
+        return secret
+
+    @field_validator("jwt_public_key")
+    @classmethod
+    def _good_public_key(cls, pem_or_path: str | None) -> str | None:
+        if pem_or_path is not None:
+            public_key_algorithms(load_public_key(pem_or_path))
+        return pem_or_path
+
+    @field_validator("jwt_private_key")
+    @classmethod
+    def _good_private_key(cls, pem_or_path: SecretStr | None) -> SecretStr | None:
+        if pem_or_path is not None:
+            public_key_algorithms(load_private_key(pem_or_path.get_secret_value()).public_key())
+        return pem_or_path
 
     @model_validator(mode="after")
     def _one_key(self) -> Self:
@@ -192,41 +231,43 @@ class Settings(BaseSettings):
         Raises:
             ConfigError: If tokens couldn't be checked safely.
         """
-        try:
-            if self.jwt_secret:
-                setting = "JWT_SECRET"
-                key: Any = self.jwt_secret.get_secret_value()
-                possible = secret_algorithms(key)
-            elif self.jwt_public_key:
-                setting = "JWT_PUBLIC_KEY"
-                key = load_public_key(self.jwt_public_key)
-                possible = public_key_algorithms(key)
-            else:
-                raise ConfigError(
-                    f"no key to verify tokens with: set {PREFIX}JWT_SECRET or {PREFIX}JWT_PUBLIC_KEY"
-                    " (or use `serve --dev` to try it out)"
-                )
-        except ValueError as error:
-            raise ConfigError(f"{PREFIX}{setting} {error}") from error
-        algorithms = self.jwt_algorithms or list(possible[:1])
-        if wrong := [name for name in algorithms if name not in possible]:
+        if self.jwt_secret:
+            key: Any = self.jwt_secret.get_secret_value()
+            possible = secret_algorithms(key)
+        elif self.jwt_public_key:
+            key = load_public_key(self.jwt_public_key)
+            possible = public_key_algorithms(key)
+        else:
             raise ConfigError(
-                f"{PREFIX}JWT_ALGORITHMS names {wrong[0]}, which this key can't serve: "
-                f"use {', '.join(possible)}"
+                f"no key to verify tokens with: set {PREFIX}JWT_SECRET or {PREFIX}JWT_PUBLIC_KEY"
+                " (or use `serve --dev` to try it out)"
             )
         if not self.jwt_issuer or not self.jwt_audience:
             missing = "JWT_AUDIENCE" if self.jwt_issuer else "JWT_ISSUER"
             raise ConfigError(f"set {PREFIX}{missing}: without it, tokens made for others would be taken")
         return StaticKey(key), TokenRules(
-            algorithms=algorithms,
+            algorithms=self.algorithms(possible),
             issuer=self.jwt_issuer,
             audience=self.jwt_audience,
             leeway=self.jwt_leeway.total_seconds(),
             projects_claim=self.jwt_projects_claim,
         )
 
+    def algorithms(self, possible: Sequence[str]) -> Sequence[str]:
+        """Return the algorithms to use, of those that a key can serve.
 
-def load_settings(**flags: object) -> Settings:
+        Raises:
+            ConfigError: If others are set.
+        """
+        if wrong := [name for name in self.jwt_algorithms if name not in possible]:
+            raise ConfigError(
+                f"{PREFIX}JWT_ALGORITHMS names {wrong[0]}, which this key can't serve:"
+                f" use {', '.join(possible)}"
+            )
+        return self.jwt_algorithms or possible[:1]
+
+
+def load_settings(**flags: Any) -> Settings:
     """Return the settings: flags before the environment before `.env` before defaults.
 
     Raises:

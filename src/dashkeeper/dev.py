@@ -7,7 +7,7 @@ import secrets
 from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dashkeeper.auth import READ, WRITE, Caller
 from dashkeeper.config import ConfigError, load_settings
@@ -24,7 +24,7 @@ PROJECT_ID = "demo"
 _NAME = "dashkeeper-dev"  # issuer, audience and subject
 
 
-def dev_settings(*, create: bool, **flags: object) -> Settings:
+def dev_settings(*, create: bool, **flags: Any) -> Settings:
     """Return the settings with those of development mode where nothing else is set.
 
     Args:
@@ -52,7 +52,7 @@ def _secret(*, create: bool) -> str:
     """Return the secret kept in the working folder (mode 0600)."""
     if create and not SECRET_FILE.exists():
         descriptor = os.open(SECRET_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="ascii") as file:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(secrets.token_urlsafe(48) + "\n")
     try:
         return SECRET_FILE.read_text(encoding="ascii").strip()
@@ -103,6 +103,6 @@ def greeting(settings: Settings, server: Server) -> str:
             "",
             "# gRPC, by reflection",
             f"grpcurl -plaintext {headers} \\",
-            f"  -d '{{\"name\": \"My first\"}}' {grpc} dashboards.v1.DashboardsService/Create",
+            f'  -d \'{{"name": "My first"}}\' {grpc} dashboards.v1.DashboardsService/Create',
         ]
     return "\n".join([*lines, ""])

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 DOMAIN = "dashkeeper"
 
+MAX_VIOLATIONS = 100
+"""The most violations that one error lists."""
+
 
 class Violation(NamedTuple):
     """One broken rule: the path of the field, as `tiles[3].position.w`, and what is wrong with it."""
@@ -65,9 +68,7 @@ class DashkeeperError(ConnectError):
             metadata: What a program needs, such as the current etag.
             violations: The fields at fault.
         """
-        details: list[Message] = [
-            ErrorInfo(reason=reason, domain=DOMAIN, metadata=dict(metadata or {}))
-        ]
+        details: list[Message] = [ErrorInfo(reason=reason, domain=DOMAIN, metadata=dict(metadata or {}))]
         if violations:
             details.append(
                 BadRequest(
@@ -189,6 +190,4 @@ class InternalError(DashkeeperError):
 
 def with_request_id(error: ConnectError, request_id: str) -> ConnectError:
     """Return the error as it goes to the caller: with a RequestInfo that holds the call's id."""
-    return ConnectError(
-        error.code, error.message, [*error.details, RequestInfo(request_id=request_id)]
-    )
+    return ConnectError(error.code, error.message, [*error.details, RequestInfo(request_id=request_id)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dashkeeper.errors import DashkeeperError, NotFoundError
 from dashkeeper.gen.grpc.health.v1.health_pb import (
@@ -17,8 +17,7 @@ from dashkeeper.gen.grpc.health.v1.health_pb import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from connectrpc.request import RequestContext
-
+    from dashkeeper.methods import Context
     from dashkeeper.store.base import Store
 
 Status = HealthCheckResponse.ServingStatus
@@ -48,20 +47,18 @@ class Health:
             return error.message
         return ""
 
-    async def check(self, request: HealthCheckRequest, ctx: RequestContext[Any, Any], /) -> HealthCheckResponse:
+    async def check(self, request: HealthCheckRequest, ctx: Context, /) -> HealthCheckResponse:
         """Give the status of a service."""
         if request.service not in self._names:
             raise NotFoundError(f'there is no service "{request.service}"', reason="UNKNOWN_SERVICE")
         return HealthCheckResponse(status=await self._status())
 
-    async def list(self, request: HealthListRequest, ctx: RequestContext[Any, Any], /) -> HealthListResponse:
+    async def list(self, request: HealthListRequest, ctx: Context, /) -> HealthListResponse:
         """Give the status of every service."""
         status = await self._status()
         return HealthListResponse(statuses={name: HealthCheckResponse(status=status) for name in self._names})
 
-    async def watch(
-        self, request: HealthCheckRequest, ctx: RequestContext[Any, Any], /
-    ) -> AsyncIterator[HealthCheckResponse]:
+    async def watch(self, request: HealthCheckRequest, ctx: Context, /) -> AsyncIterator[HealthCheckResponse]:
         """Give the status of a service, and again whenever it changes; end when the server stops."""
         sent = None
         while True:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
+from connectrpc.request import RequestContext
 
 if TYPE_CHECKING:
     from protobuf import DescMethod
+
+Context: TypeAlias = RequestContext[Any, Any]
+"""A call's headers, method and deadline, whatever its messages."""
 
 _STREAM_TYPES = {
     "unary": StreamType.UNARY,

@@ -39,11 +39,11 @@ from dashkeeper.validation import validate
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from connectrpc.request import RequestContext
     from protobuf import DescService
 
     from dashkeeper.auth import Authenticator, Caller
     from dashkeeper.codec import Encoding
+    from dashkeeper.methods import Context
 
 log = logging.getLogger(__name__)
 calls_log = logging.getLogger("dashkeeper.calls")
@@ -98,7 +98,7 @@ class Pipeline:
             request_id = uuid.uuid4().hex
         return Call(procedure_name, protocol, request_id, started=time.perf_counter())
 
-    def admit(self, call: Call, ctx: RequestContext) -> None:
+    def admit(self, call: Call, ctx: Context) -> None:
         """Authenticate and authorise on the headers alone. Sets the call's caller.
 
         Raises:
@@ -107,7 +107,7 @@ class Pipeline:
         claims = self._authenticator.authenticate(ctx.request_headers)
         call.caller = authorise(call.procedure, ctx.request_headers, claims)
 
-    async def answer(self, call: Call, ctx: RequestContext, body: bytes, encoding: Encoding) -> bytes:
+    async def answer(self, call: Call, ctx: Context, body: bytes, encoding: Encoding) -> bytes:
         """Decode the body, validate it, call the service's method and encode its answer.
 
         Raises:

@@ -9,8 +9,10 @@ import socket
 from typing import TYPE_CHECKING
 
 import uvicorn
-from connectrpc_grpcreflect import ServerReflectionAlphaService, ServerReflectionService
-from starlette.types import ASGIApp
+from connectrpc_grpcreflect import (  # pyright: ignore[reportMissingTypeStubs] # typed, lacks py.typed
+    ServerReflectionAlphaService,
+    ServerReflectionService,
+)
 
 from dashkeeper.auth import Authenticator
 from dashkeeper.config import PREFIX, ConfigError
@@ -25,7 +27,9 @@ from dashkeeper.transport.grpc import GrpcListener
 from dashkeeper.transport.http import http_application
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Generator, Sequence
+
+    from starlette.types import ASGIApp
 
     from dashkeeper.auth import Caller
     from dashkeeper.config import Address, Settings
@@ -91,7 +95,7 @@ class Server:
         """Be not ready, take no new call, let calls in flight finish (30 s at most), close the store."""
         self.health.stop()
         log.info("stopping: calls in flight may finish")
-        stopping = [self._grpc.stop(GRACE_SECONDS)] if self._grpc is not None else []
+        stopping: list[Awaitable[None]] = [self._grpc.stop(GRACE_SECONDS)] if self._grpc is not None else []
         if self._http is not None and self._serving_http is not None:
             self._http.should_exit = True
             stopping.append(self._serving_http)
@@ -136,8 +140,9 @@ class _HTTPServer(uvicorn.Server):
         )
         self.listening = asyncio.Event()
 
-    def capture_signals(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

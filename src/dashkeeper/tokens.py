@@ -37,19 +37,12 @@ def make_token(
         settings.jwt_projects_claim: list(projects),
         "scope": scope,
     }
-    try:
-        if settings.jwt_secret:
-            key: Any = settings.jwt_secret.get_secret_value()
-            possible = secret_algorithms(key)
-        elif settings.jwt_private_key:
-            key = load_private_key(settings.jwt_private_key.get_secret_value())
-            possible = public_key_algorithms(key.public_key())
-        else:
-            raise ConfigError(f"no key to sign with: set {PREFIX}JWT_SECRET or {PREFIX}JWT_PRIVATE_KEY")
-    except ValueError as error:
-        setting = "JWT_SECRET" if settings.jwt_secret else "JWT_PRIVATE_KEY"
-        raise ConfigError(f"{PREFIX}{setting} {error}") from error
-    wanted = settings.jwt_algorithms[:1] or possible[:1]
-    if wanted[0] not in possible:
-        raise ConfigError(f"{PREFIX}JWT_ALGORITHMS names {wanted[0]}, which this key can't serve")
-    return jwt.encode(claims, key, algorithm=wanted[0])
+    if settings.jwt_secret:
+        key: Any = settings.jwt_secret.get_secret_value()
+        possible = secret_algorithms(key)
+    elif settings.jwt_private_key:
+        key = load_private_key(settings.jwt_private_key.get_secret_value())
+        possible = public_key_algorithms(key.public_key())
+    else:
+        raise ConfigError(f"no key to sign with: set {PREFIX}JWT_SECRET or {PREFIX}JWT_PRIVATE_KEY")
+    return jwt.encode(claims, key, algorithm=settings.algorithms(possible)[0])

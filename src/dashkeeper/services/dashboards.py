@@ -31,6 +31,7 @@ from dashkeeper.gen.dashboards.v1.changes_pb import (
     UpdateResponse,
 )
 from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
+from dashkeeper.gen.dashboards.v1.dashboards_connect import DashboardsService
 from dashkeeper.gen.dashboards.v1.dashboards_pb import GetRequest, GetResponse, ListRequest, ListResponse
 from dashkeeper.gen.dashboards.v1.upsert_pb import TileChanges, UpsertRequest, UpsertResponse
 from dashkeeper.services.ids import new_dashboard_id, new_tile_id
@@ -41,12 +42,12 @@ from dashkeeper.store.base import DashboardQuery, Outcome, Write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
 
-    from connectrpc.request import RequestContext
+    from protobuf import DescService
 
     from dashkeeper.auth import Caller
     from dashkeeper.gen.dashboards.v1.tile_pb import Tile
+    from dashkeeper.methods import Context
     from dashkeeper.store.base import Kind, OrderColumn, Reply, Store
 
     WriteRequest: TypeAlias = CreateRequest | UpdateRequest | UpsertRequest | DeleteRequest | UndeleteRequest
@@ -75,7 +76,12 @@ class Dashboards:
         self._limits = limits
         self._caller = caller
 
-    async def list(self, request: ListRequest, ctx: RequestContext[Any, Any], /) -> ListResponse:
+    @classmethod
+    def desc(cls) -> DescService:
+        """Return the descriptor of the service."""
+        return DashboardsService.desc()
+
+    async def list(self, request: ListRequest, ctx: Context, /) -> ListResponse:
         """Give the project's dashboards without their tiles, a page at a time (AIP-132, AIP-158)."""
         column, _, direction = (request.order_by or "created_at").partition(" ")
         filters = [request.labels, request.name_prefix, request.name_contains, request.show_deleted]
@@ -103,12 +109,12 @@ class Dashboards:
             response.next_page_token = encode_page_token(identity, _sort_value(last, column), last.id)
         return response
 
-    async def get(self, request: GetRequest, ctx: RequestContext[Any, Any], /) -> GetResponse:
+    async def get(self, request: GetRequest, ctx: Context, /) -> GetResponse:
         """Give one dashboard with all its tiles."""
         dashboard = await self._store.get_dashboard(self._caller.project_id, request.id)
         return GetResponse(dashboard=live(dashboard, request.id))
 
-    async def create(self, request: CreateRequest, ctx: RequestContext[Any, Any], /) -> CreateResponse:
+    async def create(self, request: CreateRequest, ctx: Context, /) -> CreateResponse:
         """Make a dashboard, under an id of the caller's choice or a new one (AIP-133)."""
         self._check_tiles(request.tiles)
         dashboard_id = request.dashboard_id
@@ -118,7 +124,7 @@ class Dashboards:
         def change(current: Dashboard | None) -> Outcome[CreateResponse]:
             if current is not None and current.deleted_at is None:
                 raise AlreadyExistsError(
-                    f'dashboard "{dashboard_id}" exists: choose another id, or change it by Update and Upsert',
+                    f'dashboard "{dashboard_id}" exists: choose another id, or change it by Update or Upsert',
                     reason="DASHBOARD_EXISTS",
                     metadata={"id": dashboard_id},
                 )
@@ -136,7 +142,7 @@ class Dashboards:
 
         return await self._write("Create", request, dashboard_id, change, CreateResponse)
 
-    async def update(self, request: UpdateRequest, ctx: RequestContext[Any, Any], /) -> UpdateResponse:
+    async def update(self, request: UpdateRequest, ctx: Context, /) -> UpdateResponse:
         """Change what a dashboard says about itself (AIP-134, AIP-161)."""
 
         def change(current: Dashboard | None) -> Outcome[UpdateResponse]:
@@ -144,13 +150,11 @@ class Dashboards:
             content = copy(current)
             for path in _paths(request):
                 setattr(content, path, getattr(request, path))
-            return self._outcome(
-                "UPDATE", request, current, content, lambda it: UpdateResponse(dashboard=it)
-            )
+            return self._outcome("UPDATE", request, current, content, lambda it: UpdateResponse(dashboard=it))
 
         return await self._write("Update", request, request.id, change, UpdateResponse)
 
-    async def upsert(self, request: UpsertRequest, ctx: RequestContext[Any, Any], /) -> UpsertResponse:
+    async def upsert(self, request: UpsertRequest, ctx: Context, /) -> UpsertResponse:
         """Replace all tiles of a dashboard: the seed's full reconcile."""
         self._check_tiles(request.tiles)
         dashboard_id = request.dashboard_id
@@ -182,7 +186,7 @@ class Dashboards:
 
         return await self._write("Upsert", request, dashboard_id, change, UpsertResponse)
 
-    async def delete(self, request: DeleteRequest, ctx: RequestContext[Any, Any], /) -> DeleteResponse:
+    async def delete(self, request: DeleteRequest, ctx: Context, /) -> DeleteResponse:
         """Take a dashboard away; until it is purged, Undelete brings it back (AIP-164)."""
 
         def change(current: Dashboard | None) -> Outcome[DeleteResponse]:
@@ -191,14 +195,14 @@ class Dashboards:
             assert state.updated_at is not None
             deleted_at = times.to_microseconds(state.updated_at)
             state.deleted_at = state.updated_at
-            state.purge_at = times.to_timestamp(deleted_at + self._limits.purge_after // timedelta(microseconds=1))
+            state.purge_at = times.to_timestamp(
+                deleted_at + self._limits.purge_after // timedelta(microseconds=1)
+            )
             return Outcome(reply=DeleteResponse(), state=state, kind="DELETE")
 
         return await self._write("Delete", request, request.id, change, DeleteResponse)
 
-    async def undelete(
-        self, request: UndeleteRequest, ctx: RequestContext[Any, Any], /
-    ) -> UndeleteResponse:
+    async def undelete(self, request: UndeleteRequest, ctx: Context, /) -> UndeleteResponse:
         """Bring a deleted dashboard back as it was (AIP-164)."""
 
         def change(current: Dashboard | None) -> Outcome[UndeleteResponse]:

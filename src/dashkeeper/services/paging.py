@@ -30,7 +30,9 @@ def encode_page_token(list_identity: object, value: str | int, item_id: str) -> 
     return urlsafe_b64encode(content.encode()).decode().rstrip("=")
 
 
-def decode_page_token(token: str, list_identity: object, value_type: type[str | int]) -> tuple[str | int, str]:
+def decode_page_token(
+    token: str, list_identity: object, value_type: type[str | int]
+) -> tuple[str | int, str]:
     """Return the sort value and id that a token holds.
 
     Raises:
@@ -49,7 +51,9 @@ def decode_page_token(token: str, list_identity: object, value_type: type[str | 
         if isinstance(value, int) and not -_MAX_INTEGER <= value <= _MAX_INTEGER:
             raise ValueError("out of range")
     except (ValueError, TypeError, RecursionError, binascii.Error) as error:
-        raise _invalid("is not a page token: send next_page_token as it came, or none to begin anew") from error
+        raise _invalid(
+            "is not a page token: send next_page_token as it came, or none to begin anew"
+        ) from error
     return value, item_id
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from dashkeeper.gen.dashboards.v1.upsert_pb import TileChanges
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
     from dashkeeper.gen.dashboards.v1.upsert_pb import UpsertResponse
 
-Reply = TypeVar(
-    "Reply", bound="CreateResponse | UpdateResponse | UpsertResponse | DeleteResponse | UndeleteResponse"
-)
+    AnyReply: TypeAlias = CreateResponse | UpdateResponse | UpsertResponse | DeleteResponse | UndeleteResponse
+
+Reply = TypeVar("Reply", bound="AnyReply")
 
 OrderColumn = Literal["created_at", "updated_at", "name"]
 Kind = Literal["CREATE", "UPDATE", "UPSERT", "DELETE", "UNDELETE"]

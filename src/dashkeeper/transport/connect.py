@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from connectrpc.server import ConnectASGIApplication, Endpoint
 from starlette.datastructures import Headers as HTTPHeaders
-from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.responses import PlainTextResponse
 
 from dashkeeper.errors import UnauthenticatedError
 from dashkeeper.methods import method_info, procedure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from connectrpc.request import RequestContext
     from protobuf import DescMethod, DescService
-    from starlette.types import Message, Receive, Scope, Send
+    from starlette.types import Receive, Scope, Send
 
     from dashkeeper.codec import Encoding
+    from dashkeeper.methods import Context
     from dashkeeper.pipeline import Call, Pipeline
 
 _LIBRARY_SLACK = 64 * 1024
@@ -66,7 +64,7 @@ class _Admission:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
 
-    async def on_start(self, ctx: RequestContext) -> None:
+    async def on_start(self, ctx: Context) -> None:
         call = _current_call.get()
         ctx.response_headers["x-request-id"] = call.request_id
         if ctx.http_method == "GET":
@@ -79,7 +77,7 @@ class _Admission:
                 ctx.response_headers["www-authenticate"] = "Bearer"
             raise self._pipeline.fail(call, error) from error
 
-    async def on_end(self, token: None, ctx: RequestContext, error: Exception | None, /) -> None:
+    async def on_end(self, token: None, ctx: Context, error: Exception | None, /) -> None:
         if error is not None:
             raise self._pipeline.fail(_current_call.get(), error) from error
 
@@ -88,7 +86,7 @@ class ConnectApplication(ConnectASGIApplication[None]):
     """The ASGI application of one service."""
 
     def __init__(self, pipeline: Pipeline, desc: DescService) -> None:
-        super().__init__(
+        super().__init__(  # pyright: ignore[reportUnknownMemberType] # Endpoint without its arguments
             service=None,
             endpoints=lambda _: {procedure(method): self._endpoint(method) for method in desc.methods},
             interceptors=[_Admission(pipeline)],
@@ -103,8 +101,8 @@ class ConnectApplication(ConnectASGIApplication[None]):
         """The path below which the service's methods stand."""
         return self._path
 
-    def _endpoint(self, method: DescMethod) -> Endpoint[Any, Any]:
-        async def call_method(body: _Body, ctx: RequestContext) -> bytes:
+    def _endpoint(self, method: DescMethod) -> Any:
+        async def call_method(body: _Body, ctx: Context) -> bytes:
             return await self._pipeline.answer(_current_call.get(), ctx, body.content, body.encoding)
 
         return Endpoint.unary(method=method_info(method), function=call_method)
@@ -118,9 +116,12 @@ class Reporting:
         self._pipeline = pipeline
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
         headers = HTTPHeaders(scope=scope)
         content_type = headers.get("content-type", "")
-        if content_type.startswith("application/grpc") and not content_type.startswith("application/grpc-web"):
+        if content_type.startswith("application/grpc") and not content_type.startswith(
+            "application/grpc-web"
+        ):
             refusal = PlainTextResponse("gRPC is served on the gRPC address: GRPC_ADDRESS\n", 415)
             await refusal(scope, receive, send)
             return

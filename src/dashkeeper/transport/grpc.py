@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from protobuf import DescMethod, DescService, Message
 
+    from dashkeeper.methods import Context
     from dashkeeper.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ class GrpcListener:
         function = getattr(service, function_name(method))
         info = method_info(method)
 
-        def context_of(context: grpc.aio.ServicerContext[Any, Any]) -> RequestContext:
+        def context_of(context: grpc.aio.ServicerContext[Any, Any]) -> Context:
             return RequestContext(method=info, http_method="POST", request_headers=_headers(context))
 
         async def call_unary(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
@@ -131,7 +132,7 @@ class GrpcListener:
             try:
                 async for message in function(request, context_of(context)):
                     yield message
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 # whatever it is, nothing of it may leave
                 await _abort(context, _as_connect_error(error), "")
             finally:
                 self._streams.discard(task)
@@ -162,9 +163,7 @@ def _as_connect_error(error: Exception) -> ConnectError:
     return InternalError()
 
 
-async def _abort(
-    context: grpc.aio.ServicerContext[Any, Any], error: ConnectError, request_id: str
-) -> None:
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: ConnectError, request_id: str) -> None:
     """End the call with the error and its details, as google.rpc.Status in the trailers."""
     code = _STATUS_CODES[error.code]
     status = Status(code=code.value[0], message=error.message[:_MAX_MESSAGE_LENGTH])

@@ -35,9 +35,9 @@ def migrate(conn: Connection, to: str = "head") -> None:
     """
     if to == "head" and schema_version(conn) == SCHEMA:
         return
-    from alembic import command
-    from alembic.config import Config
-    from alembic.util import CommandError
+    from alembic import command  # noqa: PLC0415 # see above
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dashkeeper.store.base import DashboardQuery, Outcome, Reply, Write
     from dashkeeper.store.sql.room import Room
 
-    _DashboardRow: TypeAlias = Row[tuple[bytes, int, bytes, bytes]]
+    _DashboardRow: TypeAlias = Row[bytes, int, bytes, bytes]
 
 _WITH_TILES = select(
     dashboards.c.header, dashboards.c.revision, dashboards.c.tiles_hash, tile_states.c.tiles
@@ -186,7 +186,8 @@ def _write_state(
 
 
 def _columns(state: Dashboard) -> dict[str, object]:
-    assert state.created_at is not None and state.updated_at is not None
+    assert state.created_at is not None
+    assert state.updated_at is not None
     return {
         "deleted": int(state.deleted_at is not None),
         "name": state.name,

@@ -14,7 +14,7 @@ from dashkeeper.store.tables import requests, tile_states
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
 
-    from dashkeeper.store.base import Reply, Write
+    from dashkeeper.store.base import AnyReply, Reply, Write
 
 _LIFETIME = 24 * 60 * 60 * 1_000_000  # microseconds
 _CLEANED_A_WRITE = 2
@@ -53,7 +53,7 @@ def recall(conn: Connection, write: Write, reply_type: type[Reply]) -> Reply | N
     return reply
 
 
-def remember(conn: Connection, write: Write, reply: Reply, tiles_hash: bytes | None) -> None:
+def remember(conn: Connection, write: Write, reply: AnyReply, tiles_hash: bytes | None) -> None:
     """Keep the answer; its dashboard's tiles are those that the store holds under tiles_hash.
 
     Raises:
@@ -90,7 +90,7 @@ def _forget_expired(conn: Connection, write: Write) -> None:
     conn.execute(delete(requests).where(too_old & (_is_key_of(write) | key.in_(oldest))))
 
 
-def _dashboard_of(reply: Reply) -> Dashboard | None:
+def _dashboard_of(reply: AnyReply) -> Dashboard | None:
     return None if isinstance(reply, DeleteResponse) else reply.dashboard
 
 
