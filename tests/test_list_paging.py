@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,9 +24,10 @@ ORDERS = [f"{column}{way}" for column in ("created_at", "updated_at", "name") fo
 MAX_PAGE_BYTES = 3_670_016  # 3.5 MiB
 
 
-def create(api: Api, dashboard_id: str, name: str = "A", **fields: object) -> None:
+def create(api: Api, dashboard_id: str, name: str = "A", **fields: object) -> Json:
     reply = api.call("Create", {"dashboardId": dashboard_id, "name": name, **fields})
     assert reply.code == "ok", reply
+    return reply.dashboard
 
 
 def pages(api: Api, **request: object) -> Iterator[list[Json]]:
@@ -167,7 +169,7 @@ def test_page_token_after_the_longest_name_is_taken(one_api: Api, name: str) -> 
 def test_page_without_size_or_above_1000_holds_1000(server: RunningServer, project_id: str) -> None:
     api = Api(server, "grpc", make_token(project_id), project_id)
     with ThreadPoolExecutor(16) as threads:
-        list(threads.map(lambda index: create(api, f"d{index}"), range(1_001)))
+        list(threads.map(partial(create, api), [f"d{index}" for index in range(1_001)]))
     for page_size in (0, 1_000, 1_001, 2_147_483_647):
         found = list(pages(api, pageSize=page_size))
         assert [len(page) for page in found] == [1_000, 1]
@@ -175,31 +177,49 @@ def test_page_without_size_or_above_1000_holds_1000(server: RunningServer, proje
     api.close()
 
 
+LARGEST: Json = {
+    "description": "\U0001f600" * 2_000,
+    "labels": {f"k{number:02}" + "x" * 60: "\U0001f600" * 128 for number in range(32)},
+}
+
+
 def test_page_ends_early_to_stay_below_3_5_mib(server: RunningServer, project_id: str) -> None:
-    """Also where the dashboards alone, without what joins them, would just fit."""
     api = Api(server, "grpc", make_token(project_id), project_id)
-    labels = {f"k{number:02}" + "x" * 60: "\U0001f600" * 128 for number in range(32)}
-    description = "\U0001f600" * 2_000
-
-    def make(index: int) -> None:
-        create(api, f"d{index:03}", description=description, labels=labels)
-
+    expected = [f"d{index:03}" for index in range(150)]
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(make, range(150)))
+        list(threads.map(partial(create, api, **LARGEST), expected))
     for show_deleted in (False, True):
         found = list(pages(api, showDeleted=show_deleted, orderBy="name"))
-        sizes = [size(page) for page in found]
         assert len(found) == 2
-        assert [dashboard_id for page in found for dashboard_id in ids(page)] == [
-            f"d{i:03}" for i in range(150)
-        ]
-        assert max(sizes) < MAX_PAGE_BYTES
-        assert sizes[0] > MAX_PAGE_BYTES - 30_000, "ended earlier than needed"
-        for index in range(0, 150, 3):
-            api.call("Delete", {"id": f"d{index:03}"})
+        assert [dashboard_id for page in found for dashboard_id in ids(page)] == expected
+        assert max(size(page) for page in found) < MAX_PAGE_BYTES
+        assert size(found[0]) > MAX_PAGE_BYTES - 30_000, "ended earlier than needed"
+        for dashboard_id in expected[::3]:
+            api.call("Delete", {"id": dashboard_id})
     api.close()
+
+
+def test_page_counts_what_joins_the_dashboards_too(server: RunningServer, project_id: str) -> None:
+    """Dashboards that by themselves would just fit, and with their tags and lengths don't."""
+    api = Api(server, "grpc", make_token(project_id), project_id)
+    names = [f"d{index:03}" for index in range(130)]
+    with ThreadPoolExecutor(8) as threads:
+        created = list(threads.map(partial(create, api, **LARGEST), names))
+    left = MAX_PAGE_BYTES - 250 - sum(len(binary(dashboard)) for dashboard in created)
+    while left > 0:
+        description = "\U0001f600" * max(0, min(2_000, (left - 130) // 4))
+        created.append(create(api, f"d{len(created)}", description=description))
+        left -= len(binary(created[-1]))
+    assert MAX_PAGE_BYTES - 500 < sum(len(binary(dashboard)) for dashboard in created) < MAX_PAGE_BYTES
+    assert size(created) > MAX_PAGE_BYTES, "the test's own dashboards are not what it says"
+    assert max(size(page) for page in pages(api)) < MAX_PAGE_BYTES
+    api.close()
+
+
+def binary(dashboard: Json) -> bytes:
+    return Dashboard.from_json(json.dumps(dashboard)).to_binary()
 
 
 def size(page: list[Json]) -> int:
     """Return how many bytes the page takes in binary form."""
-    return len(ListResponse(dashboards=[Dashboard.from_json(json.dumps(it)) for it in page]).to_binary())
+    return len(ListResponse(dashboards=[Dashboard.from_binary(binary(it)) for it in page]).to_binary())

@@ -6,7 +6,7 @@ import hashlib
 from copy import copy
 from typing import TYPE_CHECKING, TypeAlias
 
-from sqlalchemy import and_, delete, exists, insert, select, tuple_, update
+from sqlalchemy import and_, bindparam, delete, exists, insert, select, tuple_, update
 
 from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
 from dashkeeper.store.base import DashboardPage
@@ -24,16 +24,37 @@ if TYPE_CHECKING:
 
     _DashboardRow: TypeAlias = Row[bytes, int, bytes, bytes]
 
-_WITH_TILES = select(
-    dashboards.c.header, dashboards.c.revision, dashboards.c.tiles_hash, tile_states.c.tiles
-).join(
-    tile_states,
-    and_(
-        tile_states.c.project_id == dashboards.c.project_id,
-        tile_states.c.dashboard_id == dashboards.c.id,
-        tile_states.c.hash == dashboards.c.tiles_hash,
-    ),
+# Statements are built once, with their parameters bound by name: building one costs several times
+# what running it does.
+_IS_DASHBOARD = and_(
+    dashboards.c.project_id == bindparam("of_project_id"), dashboards.c.id == bindparam("of_dashboard_id")
 )
+_FIND = (
+    select(dashboards.c.header, dashboards.c.revision, dashboards.c.tiles_hash, tile_states.c.tiles)
+    .join(
+        tile_states,
+        and_(
+            tile_states.c.project_id == dashboards.c.project_id,
+            tile_states.c.dashboard_id == dashboards.c.id,
+            tile_states.c.hash == dashboards.c.tiles_hash,
+        ),
+    )
+    .where(_IS_DASHBOARD)
+)
+_INSERT = insert(dashboards)
+_UPDATE = update(dashboards).where(_IS_DASHBOARD, dashboards.c.revision == bindparam("of_revision"))
+_FIND_TILES = select(tile_states.c.hash).where(
+    tile_states.c.project_id == bindparam("project_id"),
+    tile_states.c.dashboard_id == bindparam("dashboard_id"),
+    tile_states.c.hash == bindparam("hash"),
+)
+_INSERT_TILES = insert(tile_states)
+_DELETE_LABELS = delete(dashboard_labels).where(
+    dashboard_labels.c.project_id == bindparam("project_id"),
+    dashboard_labels.c.dashboard_id == bindparam("dashboard_id"),
+)
+_INSERT_LABELS = insert(dashboard_labels)
+_INSERT_REVISION = insert(revisions)
 
 
 class LostRaceError(Exception):
@@ -149,9 +170,8 @@ def write_dashboard(
 
 
 def _find(conn: Connection, project_id: str, dashboard_id: str) -> _DashboardRow | None:
-    return conn.execute(
-        _WITH_TILES.where(dashboards.c.project_id == project_id, dashboards.c.id == dashboard_id)
-    ).one_or_none()
+    key = {"of_project_id": project_id, "of_dashboard_id": dashboard_id}
+    return conn.execute(_FIND, key).one_or_none()
 
 
 def _with_tiles(row: _DashboardRow) -> Dashboard:
@@ -167,14 +187,14 @@ def _write_state(
     header = _without_tiles(state)
     columns = {**_columns(state), "header": header, "tiles_hash": tiles_hash}
     if row is None:
-        conn.execute(insert(dashboards).values(project_id=write.project_id, id=write.dashboard_id, **columns))
+        conn.execute(_INSERT, {"project_id": write.project_id, "id": write.dashboard_id, **columns})
     else:
-        is_as_read = and_(
-            dashboards.c.project_id == write.project_id,
-            dashboards.c.id == write.dashboard_id,
-            dashboards.c.revision == row.revision,
-        )
-        if conn.execute(update(dashboards).where(is_as_read).values(columns)).rowcount != 1:
+        as_read = {
+            "of_project_id": write.project_id,
+            "of_dashboard_id": write.dashboard_id,
+            "of_revision": row.revision,
+        }
+        if conn.execute(_UPDATE, as_read | columns).rowcount != 1:
             raise LostRaceError
     # From here on no other write of this dashboard can come between: its row is ours.
     if row is None or row.tiles_hash != tiles_hash:
@@ -208,17 +228,16 @@ def _without_tiles(state: Dashboard) -> bytes:
 def _insert_tiles(conn: Connection, write: Write, tiles_hash: bytes, tiles: bytes) -> None:
     """Store the tiles of a state, unless an earlier state of the dashboard had the same."""
     key = {"project_id": write.project_id, "dashboard_id": write.dashboard_id, "hash": tiles_hash}
-    is_stored = select(tile_states.c.hash).filter_by(**key)
-    if conn.execute(is_stored).first() is None:
-        conn.execute(insert(tile_states).values(**key, tiles=tiles))
+    if conn.execute(_FIND_TILES, key).first() is None:
+        conn.execute(_INSERT_TILES, {**key, "tiles": tiles})
 
 
 def _replace_labels(conn: Connection, write: Write, state: Dashboard) -> None:
     key = {"project_id": write.project_id, "dashboard_id": write.dashboard_id}
-    conn.execute(delete(dashboard_labels).filter_by(**key))
+    conn.execute(_DELETE_LABELS, key)
     if state.labels:
         rows = [{**key, "key": name, "value": value} for name, value in state.labels.items()]
-        conn.execute(insert(dashboard_labels), rows)
+        conn.execute(_INSERT_LABELS, rows)
 
 
 def _insert_revision(
@@ -232,16 +251,17 @@ def _insert_revision(
     changes = copy(outcome.tile_changes)
     changes.unchanged = []
     conn.execute(
-        insert(revisions).values(
-            project_id=write.project_id,
-            dashboard_id=write.dashboard_id,
-            revision=revision,
-            kind=outcome.kind,
-            created_at=write.now,
-            created_by=write.subject,
-            change_message=write.change_message,
-            tile_changes=changes.to_binary(),
-            header=header,
-            tiles_hash=tiles_hash,
-        )
+        _INSERT_REVISION,
+        {
+            "project_id": write.project_id,
+            "dashboard_id": write.dashboard_id,
+            "revision": revision,
+            "kind": outcome.kind,
+            "created_at": write.now,
+            "created_by": write.subject,
+            "change_message": write.change_message,
+            "tile_changes": changes.to_binary(),
+            "header": header,
+            "tiles_hash": tiles_hash,
+        },
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, delete, insert, select, tuple_
+from sqlalchemy import and_, bindparam, delete, insert, or_, select, tuple_
 
 from dashkeeper.errors import InvalidRequestError, Violation
 from dashkeeper.gen.dashboards.v1.changes_pb import DeleteResponse
@@ -12,12 +12,37 @@ from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
 from dashkeeper.store.tables import requests, tile_states
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import Connection
 
     from dashkeeper.store.base import AnyReply, Reply, Write
 
 _LIFETIME = 24 * 60 * 60 * 1_000_000  # microseconds
 _CLEANED_A_WRITE = 2
+
+_IS_REQUEST = and_(
+    requests.c.project_id == bindparam("of_project_id"),
+    requests.c.subject == bindparam("of_subject"),
+    requests.c.method == bindparam("of_method"),
+    requests.c.request_id == bindparam("of_request_id"),
+)
+_FIND = (
+    select(requests.c.request_hash, requests.c.reply, requests.c.created_at, tile_states.c.tiles)
+    .outerjoin(
+        tile_states,
+        and_(
+            tile_states.c.project_id == requests.c.project_id,
+            tile_states.c.dashboard_id == requests.c.dashboard_id,
+            tile_states.c.hash == requests.c.tiles_hash,
+        ),
+    )
+    .where(_IS_REQUEST)
+)
+_IS_EXPIRED = requests.c.created_at <= bindparam("expired_at")
+_EXPIRED_KEYS = select(*requests.primary_key.columns).where(_IS_EXPIRED).limit(_CLEANED_A_WRITE)
+_DELETE_EXPIRED = delete(requests).where(
+    _IS_EXPIRED, or_(_IS_REQUEST, tuple_(*requests.primary_key.columns).in_(_EXPIRED_KEYS))
+)
+_INSERT = insert(requests)
 
 
 def recall(conn: Connection, write: Write, reply_type: type[Reply]) -> Reply | None:
@@ -26,18 +51,7 @@ def recall(conn: Connection, write: Write, reply_type: type[Reply]) -> Reply | N
     Raises:
         InvalidRequestError: If the request id was used for a different request.
     """
-    row = conn.execute(
-        select(requests.c.request_hash, requests.c.reply, requests.c.created_at, tile_states.c.tiles)
-        .outerjoin(
-            tile_states,
-            and_(
-                tile_states.c.project_id == requests.c.project_id,
-                tile_states.c.dashboard_id == requests.c.dashboard_id,
-                tile_states.c.hash == requests.c.tiles_hash,
-            ),
-        )
-        .where(_is_key_of(write))
-    ).one_or_none()
+    row = conn.execute(_FIND, _key_of(write)).one_or_none()
     if row is None or row.created_at <= write.now - _LIFETIME:
         return None
     if row.request_hash != write.request_hash:
@@ -59,7 +73,8 @@ def remember(conn: Connection, write: Write, reply: AnyReply, tiles_hash: bytes 
     Raises:
         IntegrityError: If a concurrent twin has kept its answer first.
     """
-    _forget_expired(conn, write)
+    # This request's own expired answer, and a few others', so that none pile up.
+    conn.execute(_DELETE_EXPIRED, {**_key_of(write), "expired_at": write.now - _LIFETIME})
     dashboard = _dashboard_of(reply)
     tiles = dashboard.tiles if dashboard is not None else []
     if dashboard is not None:
@@ -68,36 +83,29 @@ def remember(conn: Connection, write: Write, reply: AnyReply, tiles_hash: bytes 
     if dashboard is not None:
         dashboard.tiles = tiles
     conn.execute(
-        insert(requests).values(
-            project_id=write.project_id,
-            subject=write.subject,
-            method=write.method,
-            request_id=write.request_id,
-            created_at=write.now,
-            request_hash=write.request_hash,
-            reply=content,
-            dashboard_id=write.dashboard_id,
-            tiles_hash=tiles_hash,
-        )
+        _INSERT,
+        {
+            "project_id": write.project_id,
+            "subject": write.subject,
+            "method": write.method,
+            "request_id": write.request_id,
+            "created_at": write.now,
+            "request_hash": write.request_hash,
+            "reply": content,
+            "dashboard_id": write.dashboard_id,
+            "tiles_hash": tiles_hash,
+        },
     )
-
-
-def _forget_expired(conn: Connection, write: Write) -> None:
-    """Delete this request's own expired answer, and a few others': so that none pile up."""
-    too_old = requests.c.created_at <= write.now - _LIFETIME
-    key = tuple_(*requests.primary_key.columns)
-    oldest = select(*requests.primary_key.columns).where(too_old).limit(_CLEANED_A_WRITE)
-    conn.execute(delete(requests).where(too_old & (_is_key_of(write) | key.in_(oldest))))
 
 
 def _dashboard_of(reply: AnyReply) -> Dashboard | None:
     return None if isinstance(reply, DeleteResponse) else reply.dashboard
 
 
-def _is_key_of(write: Write) -> ColumnElement[bool]:
-    return and_(
-        requests.c.project_id == write.project_id,
-        requests.c.subject == write.subject,
-        requests.c.method == write.method,
-        requests.c.request_id == write.request_id,
-    )
+def _key_of(write: Write) -> dict[str, str]:
+    return {
+        "of_project_id": write.project_id,
+        "of_subject": write.subject,
+        "of_method": write.method,
+        "of_request_id": write.request_id,
+    }
