@@ -37,6 +37,9 @@ REQUIRED_SCOPE: Mapping[str, str] = {
     "/dashboards.v1.DashboardsService/Upsert": WRITE,
     "/dashboards.v1.DashboardsService/Delete": WRITE,
     "/dashboards.v1.DashboardsService/Undelete": WRITE,
+    "/dashboards.v1.DashboardsService/ListRevisions": READ,
+    "/dashboards.v1.DashboardsService/GetRevision": READ,
+    "/dashboards.v1.DashboardsService/Restore": WRITE,
 }
 """What each RPC needs. One that isn't listed is refused to everybody."""
 

@@ -19,8 +19,7 @@ from dashkeeper.config import PREFIX, ConfigError, Settings, load_settings, pars
 from dashkeeper.dev import SECRET_FILE, add_samples, dev_settings, greeting
 from dashkeeper.errors import DashkeeperError
 from dashkeeper.logs import configure_logging
-from dashkeeper.server import Server
-from dashkeeper.store.databases import migrate_sqlite, sqlite_schema_version
+from dashkeeper.server import Server, open_database
 from dashkeeper.store.migrations import SCHEMA
 from dashkeeper.tokens import make_token
 
@@ -76,7 +75,6 @@ def serve(
     settings = dev_settings(create=True, **flags) if dev else load_settings(**flags)
     settings.token_rules()  # refuse before anything is opened
     configure_logging(settings.log_level, settings.log_format)
-    migrate_sqlite(settings.database_path)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, dev=dev))
 
@@ -93,6 +91,7 @@ async def _serve(settings: Settings, *, dev: bool) -> None:
         asyncio.get_running_loop().add_signal_handler(name, on_signal)
     server = Server(settings)
     try:
+        await server.prepare_database()
         await server.start()
         if dev:
             await add_samples(server)
@@ -116,12 +115,20 @@ def migrate(
 ) -> None:
     """Bring the database to this version's schema."""
     settings = load_settings(**flags)
-    if check:
-        found = sqlite_schema_version(settings.database_path)
-        typer.echo(f"the database has schema {found or 'none'}, this version needs {SCHEMA}")
-        raise typer.Exit(0 if found == SCHEMA else 1)
-    migrate_sqlite(settings.database_path, to)
-    typer.echo(f"the database has schema {sqlite_schema_version(settings.database_path)}")
+    found = asyncio.run(_migrate(settings, None if check else to))
+    typer.echo(f"the database has schema {found or 'none'}, this version needs {SCHEMA}")
+    if check and found != SCHEMA:
+        raise typer.Exit(1)
+
+
+async def _migrate(settings: Settings, to: str | None) -> str | None:
+    database = open_database(settings)
+    try:
+        if to is not None:
+            await database.migrate(to)
+        return await database.schema_version()
+    finally:
+        await database.close()
 
 
 @app.command()

@@ -121,8 +121,10 @@ class Settings(BaseSettings):
     )
 
     database_url: str = Field(
-        "sqlite:///dashkeeper.db", description="where everything is kept: sqlite:///path"
+        "sqlite:///dashkeeper.db",
+        description="where everything is kept: sqlite:///path, or a libpq URL postgresql://...",
     )
+    database_pool_size: int = Field(10, ge=1, le=1_000, description="most connections to PostgreSQL")
     http_address: OptionalAddress = Field(
         Address("127.0.0.1", 8080),
         description='Connect and gRPC-Web: host:port (port 0: any), unix:/path or "off"',
@@ -157,6 +159,9 @@ class Settings(BaseSettings):
         ByteSize(4 * 1024 * 1024), ge=1024, le=64 * 1024 * 1024, description="largest request, decompressed"
     )
     max_tiles: int = Field(500, ge=1, le=500, description="most tiles of a dashboard")
+    revisions_kept: int = Field(
+        100, ge=1, le=1_000_000, description="how many revisions of a dashboard are kept"
+    )
     max_dashboards: int = Field(
         1_000_000, ge=1, description="most dashboards of a project, deleted ones among them"
     )
@@ -179,9 +184,11 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, url: str) -> str:
+        if url.startswith(("postgresql://", "postgres://")):
+            return url
         if not re.fullmatch(r"sqlite:///[^?#]+", url) or url.endswith(":memory:"):
             raise ValueError(
-                "must be sqlite:///path, a file (a path that starts with / makes it sqlite:////path)"
+                "must be postgresql://..., or sqlite:///path, a file (a path that starts with / makes it sqlite:////path)"
             )
         return url
 
@@ -219,11 +226,6 @@ class Settings(BaseSettings):
         if self.jwt_secret and self.jwt_public_key:
             raise ValueError(f"set only one of {PREFIX}JWT_SECRET and {PREFIX}JWT_PUBLIC_KEY")
         return self
-
-    @property
-    def database_path(self) -> str:
-        """The SQLite file."""
-        return self.database_url.removeprefix("sqlite:///")
 
     def token_rules(self) -> tuple[StaticKey, TokenRules]:
         """Return the key and the rules that tokens are checked by.

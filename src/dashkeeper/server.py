@@ -20,8 +20,10 @@ from dashkeeper.gen.dashboards.v1.dashboards_connect import DashboardsService
 from dashkeeper.gen.grpc.health.v1.health_connect import Health as HealthService
 from dashkeeper.health import Health
 from dashkeeper.pipeline import Pipeline, Service
-from dashkeeper.services.dashboards import DashboardLimits, Dashboards
-from dashkeeper.store.databases import SQLiteDatabase
+from dashkeeper.services.changes import DashboardLimits
+from dashkeeper.services.dashboards import Dashboards
+from dashkeeper.store.databases.sqlite import SQLiteDatabase
+from dashkeeper.store.migrations import SCHEMA
 from dashkeeper.store.sql.store import SQLStore
 from dashkeeper.transport.grpc import GrpcListener
 from dashkeeper.transport.http import http_application
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from dashkeeper.auth import Caller
     from dashkeeper.config import Address, Settings
     from dashkeeper.store.base import Store
+    from dashkeeper.store.databases import Database
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +55,10 @@ class Server:
         if settings.http_address is None and settings.grpc_address is None:
             raise ConfigError(f"{PREFIX}HTTP_ADDRESS and {PREFIX}GRPC_ADDRESS are both off: nothing to serve")
         self._settings = settings
-        self.store = SQLStore(SQLiteDatabase(settings.database_path), max_dashboards=settings.max_dashboards)
+        self._database = open_database(settings)
+        self.store = SQLStore(
+            self._database, max_dashboards=settings.max_dashboards, revisions_kept=settings.revisions_kept
+        )
         self.pipeline = Pipeline(
             Authenticator(*settings.token_rules()),
             services(self.store, settings),
@@ -66,6 +72,21 @@ class Server:
         self._grpc: GrpcListener | None = None
         self._http: _HTTPServer | None = None
         self._serving_http: asyncio.Task[None] | None = None
+
+    async def prepare_database(self) -> None:
+        """Bring an embedded database to this version's schema; check that a server's has it.
+
+        Raises:
+            ConfigError: If the database has another schema.
+            UnavailableError: If it can't be used.
+        """
+        if self._database.migrates_itself:
+            await self._database.migrate("head")
+        elif (found := await self._database.schema_version()) != SCHEMA:
+            raise ConfigError(
+                f"the database has schema {found or 'none'}, this version needs {SCHEMA}:"
+                " run `dashkeeper migrate` with the same settings, then start again"
+            )
 
     async def start(self) -> None:
         """Serve from now on.
@@ -107,6 +128,17 @@ class Server:
         descs = [*(service.desc for service in self.pipeline.services), HealthService.desc()]
         for reflection in (ServerReflectionService, ServerReflectionAlphaService):
             listener.add_open_service(reflection.desc(), reflection(*descs))
+
+
+def open_database(settings: Settings) -> Database:
+    """Return the database that the settings name; connects when first used."""
+    url = settings.database_url
+    if url.startswith("sqlite:///"):
+        return SQLiteDatabase(url.removeprefix("sqlite:///"))
+    # Imported here, as an embedded server needs neither driver nor pool.
+    from dashkeeper.store.databases.postgresql import PostgreSQLDatabase  # noqa: PLC0415
+
+    return PostgreSQLDatabase(url, pool_size=settings.database_pool_size)
 
 
 def services(store: Store, settings: Settings) -> Sequence[Service]:

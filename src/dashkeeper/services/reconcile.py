@@ -29,7 +29,7 @@ def reconcile(
         new_id: Makes an id for a tile that matches no stored one.
     """
     tiles = _with_ids(stored, wanted, new_id)
-    return tiles, _compare(stored, tiles)
+    return tiles, compare(stored, tiles)
 
 
 def _with_ids(stored: Sequence[Tile], wanted: Sequence[Tile], new_id: Callable[[], str]) -> list[Tile]:
@@ -59,7 +59,8 @@ def _with_ids(stored: Sequence[Tile], wanted: Sequence[Tile], new_id: Callable[[
     return tiles
 
 
-def _compare(stored: Sequence[Tile], tiles: Sequence[Tile]) -> TileChanges:
+def compare(stored: Sequence[Tile], tiles: Sequence[Tile]) -> TileChanges:
+    """Return what it does to the stored tiles to replace them by these, each of which has an id."""
     changes = TileChanges()
     old = {tile.id: tile for tile in stored}
     new_ids = {tile.id for tile in tiles}

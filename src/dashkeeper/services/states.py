@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from typing import TYPE_CHECKING
 
 from dashkeeper.errors import (
     AbortedError,
@@ -13,6 +14,9 @@ from dashkeeper.errors import (
 from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
 from dashkeeper.services.ids import new_etag
 from dashkeeper.times import now, to_microseconds, to_timestamp
+
+if TYPE_CHECKING:
+    from dashkeeper.store.base import Stored
 
 MAX_DASHBOARD_BYTES = 3_670_016
 """3.5 MiB: so that an answer always fits a client's limit of 4 MiB."""
@@ -69,8 +73,8 @@ def same_content(one: Dashboard, other: Dashboard) -> bool:
     )
 
 
-def next_state(content: Dashboard, current: Dashboard | None, subject: str) -> Dashboard:
-    """Return the content as the state that follows the current one, changed by this subject.
+def next_state(content: Dashboard, stored: Stored, subject: str) -> Dashboard:
+    """Return the content as the state that follows the stored one, changed by this subject.
 
     Content without created_at is a dashboard that begins, anew or for the first time: created now,
     by this subject. Revisions go on all the same.
@@ -78,11 +82,11 @@ def next_state(content: Dashboard, current: Dashboard | None, subject: str) -> D
     Raises:
         ResourceExhaustedError: If it would be larger than a stored dashboard may be.
     """
-    last_update = current.updated_at if current is not None else None
+    last_update = stored.dashboard.updated_at if stored.dashboard is not None else None
     # Never before the last change, whatever the clock does.
     time = max(now(), to_microseconds(last_update) if last_update is not None else 0)
     state = copy(content)
-    state.revision = 1 if current is None else current.revision + 1
+    state.revision = stored.last_revision + 1
     state.etag = new_etag()
     state.updated_at = to_timestamp(time)
     state.updated_by = subject

@@ -17,14 +17,18 @@ if TYPE_CHECKING:
         UpdateResponse,
     )
     from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
+    from dashkeeper.gen.dashboards.v1.history_pb import RestoreResponse, Revision
     from dashkeeper.gen.dashboards.v1.upsert_pb import UpsertResponse
 
-    AnyReply: TypeAlias = CreateResponse | UpdateResponse | UpsertResponse | DeleteResponse | UndeleteResponse
+    AnyReply: TypeAlias = (
+        CreateResponse | UpdateResponse | UpsertResponse | DeleteResponse | UndeleteResponse | RestoreResponse
+    )
 
 Reply = TypeVar("Reply", bound="AnyReply")
 
 OrderColumn = Literal["created_at", "updated_at", "name"]
-Kind = Literal["CREATE", "UPDATE", "UPSERT", "DELETE", "UNDELETE"]
+Kind = Literal["CREATE", "UPDATE", "UPSERT", "DELETE", "UNDELETE", "RESTORE"]
+"""Of a revision: RevisionKind without its prefix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,25 @@ class DashboardPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RevisionQuery:
+    """Which part of a dashboard's history to list, newest first."""
+
+    before: int
+    """Only revisions with a lesser number."""
+    limit: int
+    max_bytes: int
+    """Stop before the revisions together take more than this, but not before the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionPage:
+    """A page of a dashboard's history."""
+
+    revisions: Sequence[Revision]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
     """What a write carries beside the change itself."""
 
@@ -69,6 +92,16 @@ class Write:
     request_id: str
     """In lower case; empty where the caller gave none."""
     request_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What is stored under an id: a dashboard, deleted or not, or what is left of a purged one."""
+
+    dashboard: Dashboard | None
+    """With its tiles; None where there is none."""
+    last_revision: int
+    """The number of its last revision, also of a purged one; 0 where there never was one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,14 +139,13 @@ class Store(Protocol):
     async def write_dashboard(
         self,
         write: Write,
-        change: Callable[[Dashboard | None], Outcome[Reply]],
+        change: Callable[[Stored], Outcome[Reply]],
         reply_type: type[Reply],
     ) -> Reply:
         """Apply a change to the dashboard's current state and write what comes out of it.
 
-        `change` gets the stored state with tiles (deleted ones too, None where there is none) and
-        must be pure: it runs again whenever another write came between. What it raises ends the
-        write, and nothing is written.
+        `change` gets the stored state and must have no effects: it runs again whenever another
+        write came between. What it raises ends the write, and nothing is written.
 
         The state must be written only where the stored revision is still the one that `change`
         saw, with its revision in the history, all or nothing. With `write.request_id`, the same
@@ -125,6 +157,16 @@ class Store(Protocol):
             ResourceExhaustedError: If the project holds as many dashboards as it may.
             AbortedError: If other writes kept coming between, ten times.
         """
+        ...
+
+    async def get_revision(self, project_id: str, dashboard_id: str, revision: int) -> Dashboard | None:
+        """Return the dashboard as of a revision, deleted or not; None if that revision isn't kept."""
+        ...
+
+    async def list_revisions(
+        self, project_id: str, dashboard_id: str, query: RevisionQuery
+    ) -> RevisionPage | None:
+        """Return a page of a dashboard's history, deleted or not; None if there is no such dashboard."""
         ...
 
     async def check(self) -> None:

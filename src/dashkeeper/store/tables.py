@@ -41,7 +41,17 @@ dashboards = Table(
     PrimaryKeyConstraint("project_id", "id"),
     Index("dashboards_by_created_at", "project_id", "deleted", "created_at", "id"),
     Index("dashboards_by_updated_at", "project_id", "deleted", "updated_at", "id"),
+    Index("dashboards_by_purge_at", "purge_at"),
     Index("dashboards_by_name", "project_id", "deleted", "name", "id"),
+)
+
+purged_dashboards = Table(
+    "purged_dashboards",
+    metadata,
+    Column("project_id", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False),  # where a new dashboard of this id goes on
+    PrimaryKeyConstraint("project_id", "id"),
 )
 
 dashboard_labels = Table(
@@ -74,7 +84,7 @@ revisions = Table(
     Column("project_id", Text, nullable=False),
     Column("dashboard_id", Text, nullable=False),
     Column("revision", BigInteger, nullable=False),
-    Column("kind", Text, nullable=False),  # CREATE, UPDATE, UPSERT, DELETE, UNDELETE
+    Column("kind", Text, nullable=False),  # a RevisionKind without its prefix
     Column("created_at", BigInteger, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("change_message", Text, nullable=False),
@@ -98,5 +108,6 @@ requests = Table(
     Column("tiles_hash", LargeBinary),  # those tiles; none where the answer has no dashboard
     PrimaryKeyConstraint("project_id", "subject", "method", "request_id"),
     Index("requests_by_created_at", "created_at"),
+    Index("requests_by_dashboard", "project_id", "dashboard_id"),
 )
 """The first answers of writes that carried a request_id: kept for a day, then deleted."""

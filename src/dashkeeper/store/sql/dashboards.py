@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, TypeAlias
 from sqlalchemy import and_, bindparam, delete, exists, insert, select, tuple_, update
 
 from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
-from dashkeeper.store.base import DashboardPage
+from dashkeeper.store.base import DashboardPage, Stored
+from dashkeeper.store.sql.history import trim_revisions
 from dashkeeper.store.sql.requests import recall, remember
-from dashkeeper.store.tables import dashboard_labels, dashboards, revisions, tile_states
+from dashkeeper.store.tables import (
+    dashboard_labels,
+    dashboards,
+    purged_dashboards,
+    revisions,
+    tile_states,
+)
 from dashkeeper.times import to_microseconds
 
 if TYPE_CHECKING:
@@ -40,6 +47,10 @@ _FIND = (
         ),
     )
     .where(_IS_DASHBOARD)
+)
+_FIND_PURGED = select(purged_dashboards.c.revision).where(
+    purged_dashboards.c.project_id == bindparam("of_project_id"),
+    purged_dashboards.c.id == bindparam("of_dashboard_id"),
 )
 _INSERT = insert(dashboards)
 _UPDATE = update(dashboards).where(_IS_DASHBOARD, dashboards.c.revision == bindparam("of_revision"))
@@ -142,9 +153,10 @@ def _after_prefix(prefix: str) -> str | None:
 def write_dashboard(
     conn: Connection,
     write: Write,
-    change: Callable[[Dashboard | None], Outcome[Reply]],
+    change: Callable[[Stored], Outcome[Reply]],
     reply_type: type[Reply],
     room: Room,
+    revisions_kept: int,
 ) -> Reply:
     """Apply the change to the stored state and write what comes out of it.
 
@@ -156,7 +168,11 @@ def write_dashboard(
     if write.request_id and (answered := recall(conn, write, reply_type)) is not None:
         return answered
     row = _find(conn, write.project_id, write.dashboard_id)
-    outcome = change(None if row is None else _with_tiles(row))
+    if row is not None:
+        stored = Stored(_with_tiles(row), row.revision)
+    else:
+        stored = Stored(None, _last_revision(conn, write))
+    outcome = change(stored)
     if row is None and outcome.state is not None:
         room.take(conn, write.project_id)
     if write.validate_only:
@@ -164,6 +180,8 @@ def write_dashboard(
     tiles_hash: bytes | None = row.tiles_hash if row is not None else None
     if outcome.state is not None:
         tiles_hash = _write_state(conn, write, outcome, outcome.state, row)
+        if (last_trimmed := outcome.state.revision - revisions_kept) > 0:
+            trim_revisions(conn, write.project_id, write.dashboard_id, last_trimmed)
     if write.request_id:
         remember(conn, write, outcome.reply, tiles_hash)
     return outcome.reply
@@ -172,6 +190,12 @@ def write_dashboard(
 def _find(conn: Connection, project_id: str, dashboard_id: str) -> _DashboardRow | None:
     key = {"of_project_id": project_id, "of_dashboard_id": dashboard_id}
     return conn.execute(_FIND, key).one_or_none()
+
+
+def _last_revision(conn: Connection, write: Write) -> int:
+    """Return the last revision of a dashboard that was purged; 0 if there never was one."""
+    key = {"of_project_id": write.project_id, "of_dashboard_id": write.dashboard_id}
+    return conn.execute(_FIND_PURGED, key).scalar_one_or_none() or 0
 
 
 def _with_tiles(row: _DashboardRow) -> Dashboard:

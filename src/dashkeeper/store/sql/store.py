@@ -6,31 +6,45 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import IntegrityError
+from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_after_attempt, wait_random
 
-from dashkeeper.errors import AbortedError
-from dashkeeper.store.sql import dashboards
+from dashkeeper.errors import AbortedError, UnavailableError
+from dashkeeper.store.databases import RetryableError
+from dashkeeper.store.migrations import SCHEMA
+from dashkeeper.store.sql import dashboards, history
 from dashkeeper.store.sql.room import Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
-    from dashkeeper.store.base import DashboardPage, DashboardQuery, Outcome, Reply, Write
-    from dashkeeper.store.databases import SQLiteDatabase
+    from dashkeeper.store.base import (
+        DashboardPage,
+        DashboardQuery,
+        Outcome,
+        Reply,
+        RevisionPage,
+        RevisionQuery,
+        Stored,
+        Write,
+    )
+    from dashkeeper.store.databases import Database
 
 _MAX_ATTEMPTS = 10
+_LONGEST_PAUSE_SECONDS = 0.02
 
 
 class SQLStore:
     """Keeps dashboards in a SQL database: implements the Store contract."""
 
-    def __init__(self, database: SQLiteDatabase, *, max_dashboards: int) -> None:
+    def __init__(self, database: Database, *, max_dashboards: int, revisions_kept: int) -> None:
         self._database = database
         self._room = Room(max_dashboards)
+        self._revisions_kept = revisions_kept
 
     async def get_dashboard(self, project_id: str, dashboard_id: str) -> Dashboard | None:
         """See Store."""
-        return self._database.lookup(
+        return await self._database.lookup(
             partial(dashboards.get_dashboard, project_id=project_id, dashboard_id=dashboard_id)
         )
 
@@ -41,25 +55,55 @@ class SQLStore:
         )
 
     async def write_dashboard(
-        self, write: Write, change: Callable[[Dashboard | None], Outcome[Reply]], reply_type: type[Reply]
+        self, write: Write, change: Callable[[Stored], Outcome[Reply]], reply_type: type[Reply]
     ) -> Reply:
         """See Store."""
         work = partial(
-            dashboards.write_dashboard, write=write, change=change, reply_type=reply_type, room=self._room
+            dashboards.write_dashboard,
+            write=write,
+            change=change,
+            reply_type=reply_type,
+            room=self._room,
+            revisions_kept=self._revisions_kept,
         )
-        for _ in range(_MAX_ATTEMPTS):
-            try:
-                return await self._database.write(work)
-            except (dashboards.LostRaceError, IntegrityError):
-                continue
-        raise AbortedError(
-            f'dashboard "{write.dashboard_id}" is being changed by too many at once: try again in a moment',
-            reason="TOO_MANY_CONFLICTS",
+        # What another write can do to ours: change the row first, insert the same key first, or
+        # (told by the database) deadlock with it. Each time the whole transaction runs again.
+        attempts = AsyncRetrying(
+            retry=retry_if_exception_type((dashboards.LostRaceError, IntegrityError, RetryableError)),
+            stop=stop_after_attempt(_MAX_ATTEMPTS),
+            wait=wait_random(0, _LONGEST_PAUSE_SECONDS),
+        )
+        try:
+            return await attempts(self._database.write, work)
+        except RetryError as error:
+            raise AbortedError(
+                f'dashboard "{write.dashboard_id}" is being changed by too many at once:'
+                " try again in a moment",
+                reason="TOO_MANY_CONFLICTS",
+            ) from error
+
+    async def get_revision(self, project_id: str, dashboard_id: str, revision: int) -> Dashboard | None:
+        """See Store."""
+        return await self._database.lookup(
+            partial(history.get_revision, project_id=project_id, dashboard_id=dashboard_id, revision=revision)
+        )
+
+    async def list_revisions(
+        self, project_id: str, dashboard_id: str, query: RevisionQuery
+    ) -> RevisionPage | None:
+        """See Store."""
+        return await self._database.scan(
+            partial(history.list_revisions, project_id=project_id, dashboard_id=dashboard_id, query=query)
         )
 
     async def check(self) -> None:
         """See Store."""
-        self._database.check()
+        found = await self._database.schema_version()
+        if found != SCHEMA:
+            raise UnavailableError(
+                f"the database has schema {found}, this version needs {SCHEMA}: run `dashkeeper migrate`",
+                reason="SCHEMA_MISMATCH",
+            )
 
     async def close(self) -> None:
         """See Store."""

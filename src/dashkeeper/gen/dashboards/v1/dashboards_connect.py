@@ -21,6 +21,7 @@ from protobuf import DescService
 from . import dashboards_pb
 from .changes_pb import CreateRequest, CreateResponse, DeleteRequest, DeleteResponse, UndeleteRequest, UndeleteResponse, UpdateRequest, UpdateResponse
 from .dashboards_pb import GetRequest, GetResponse, ListRequest, ListResponse
+from .history_pb import GetRevisionRequest, GetRevisionResponse, ListRevisionsRequest, ListRevisionsResponse, RestoreRequest, RestoreResponse
 from .upsert_pb import UpsertRequest, UpsertResponse
 
 if TYPE_CHECKING:
@@ -78,6 +79,24 @@ class DashboardsService(Protocol):
     async def undelete(self, request: UndeleteRequest, ctx: RequestContext[UndeleteRequest, UndeleteResponse], /) -> UndeleteResponse:
         """
         Undelete brings a deleted dashboard back as it was.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def list_revisions(self, request: ListRevisionsRequest, ctx: RequestContext[ListRevisionsRequest, ListRevisionsResponse], /) -> ListRevisionsResponse:
+        """
+        ListRevisions gives the history of a dashboard, newest first, deleted or not.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def get_revision(self, request: GetRevisionRequest, ctx: RequestContext[GetRevisionRequest, GetRevisionResponse], /) -> GetRevisionResponse:
+        """
+        GetRevision gives a dashboard as it was, deleted or not.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def restore(self, request: RestoreRequest, ctx: RequestContext[RestoreRequest, RestoreResponse], /) -> RestoreResponse:
+        """
+        Restore makes an older state of a dashboard the newest again, as a new revision.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -175,6 +194,39 @@ class DashboardsServiceASGIApplication(ConnectASGIApplication[DashboardsService]
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.undelete,
+                ),
+                "/dashboards.v1.DashboardsService/ListRevisions": Endpoint.unary(
+                    method=MethodInfo(
+                        name="ListRevisions",
+                        service_name="dashboards.v1.DashboardsService",
+                        input=ListRevisionsRequest,
+                        output=ListRevisionsResponse,
+                        idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.list_revisions,
+                ),
+                "/dashboards.v1.DashboardsService/GetRevision": Endpoint.unary(
+                    method=MethodInfo(
+                        name="GetRevision",
+                        service_name="dashboards.v1.DashboardsService",
+                        input=GetRevisionRequest,
+                        output=GetRevisionResponse,
+                        idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.get_revision,
+                ),
+                "/dashboards.v1.DashboardsService/Restore": Endpoint.unary(
+                    method=MethodInfo(
+                        name="Restore",
+                        service_name="dashboards.v1.DashboardsService",
+                        input=RestoreRequest,
+                        output=RestoreResponse,
+                        idempotency_level=IdempotencyLevel.IDEMPOTENT,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.restore,
                 ),
             },
             interceptors=interceptors,
@@ -355,6 +407,79 @@ class DashboardsServiceClient(ConnectClient):
                 service_name="dashboards.v1.DashboardsService",
                 input=UndeleteRequest,
                 output=UndeleteResponse,
+                idempotency_level=IdempotencyLevel.IDEMPOTENT,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def list_revisions(
+        self,
+        request: ListRevisionsRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+        use_get: bool = False,
+    ) -> ListRevisionsResponse:
+        """
+        ListRevisions gives the history of a dashboard, newest first, deleted or not.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListRevisions",
+                service_name="dashboards.v1.DashboardsService",
+                input=ListRevisionsRequest,
+                output=ListRevisionsResponse,
+                idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+            use_get=use_get,
+        )
+    async def get_revision(
+        self,
+        request: GetRevisionRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+        use_get: bool = False,
+    ) -> GetRevisionResponse:
+        """
+        GetRevision gives a dashboard as it was, deleted or not.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="GetRevision",
+                service_name="dashboards.v1.DashboardsService",
+                input=GetRevisionRequest,
+                output=GetRevisionResponse,
+                idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+            use_get=use_get,
+        )
+    async def restore(
+        self,
+        request: RestoreRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> RestoreResponse:
+        """
+        Restore makes an older state of a dashboard the newest again, as a new revision.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="Restore",
+                service_name="dashboards.v1.DashboardsService",
+                input=RestoreRequest,
+                output=RestoreResponse,
                 idempotency_level=IdempotencyLevel.IDEMPOTENT,
                 stream_type=StreamType.UNARY,
             ),

@@ -1,4 +1,4 @@
-"""How a query, a plain function of a connection, is run on each database."""
+"""SQLite: lookups on the event loop, scans on threads, writes on one thread."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import logging
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
-from dashkeeper.errors import UnavailableError
-from dashkeeper.store.migrations import SCHEMA, migrate, schema_version
+from dashkeeper.store.databases import shutting_down, unavailable
+from dashkeeper.store.migrations import migrate, schema_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
+
+    from dashkeeper.errors import UnavailableError
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,8 @@ class SQLiteDatabase:
     thread; a write whose call ended early is rolled back unless it is already committing.
     """
 
+    migrates_itself = True
+
     def __init__(self, path: str) -> None:
         self._lookups = sqlite_engine(path, begin=None)
         self._scans = sqlite_engine(path, begin="BEGIN", threads=_SCAN_THREADS)
@@ -48,7 +53,7 @@ class SQLiteDatabase:
         self._lookup_connection: Connection | None = None
         self._closed = False
 
-    def lookup(self, query: Callable[[Connection], T]) -> T:
+    async def lookup(self, query: Callable[[Connection], T]) -> T:
         """Run one statement that finds rows by key.
 
         Raises:
@@ -60,7 +65,7 @@ class SQLiteDatabase:
                 self._lookup_connection = self._lookups.connect()
             return query(self._lookup_connection)
         except OperationalError as error:
-            raise _unavailable(error) from error
+            raise _translated(error) from error
 
     async def scan(self, query: Callable[[Connection], T]) -> T:
         """Run a query that may take long, on one snapshot.
@@ -91,7 +96,7 @@ class SQLiteDatabase:
                     driver_connection.interrupt()
             raise
         except OperationalError as error:
-            raise _unavailable(error) from error
+            raise _translated(error) from error
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run a transaction; it is durable when this returns, and nothing is written if it raises.
@@ -115,20 +120,15 @@ class SQLiteDatabase:
             abandoned.set()
             raise
         except OperationalError as error:
-            raise _unavailable(error) from error
+            raise _translated(error) from error
 
-    def check(self) -> None:
-        """Return if the database can be read and has this version's schema.
+    async def schema_version(self) -> str | None:
+        """See Database."""
+        return await self.lookup(schema_version)
 
-        Raises:
-            UnavailableError: If not.
-        """
-        found = self.lookup(schema_version)
-        if found != SCHEMA:
-            raise UnavailableError(
-                f"the database has schema {found}, this version needs {SCHEMA}: run `dashkeeper migrate`",
-                reason="SCHEMA_MISMATCH",
-            )
+    async def migrate(self, to: str) -> None:
+        """See Database."""
+        await self.write(partial(migrate, to=to))
 
     async def close(self) -> None:
         """Finish the writes in progress and close every connection."""
@@ -142,7 +142,7 @@ class SQLiteDatabase:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise UnavailableError("the server is shutting down: try another one", reason="SHUTTING_DOWN")
+            raise shutting_down()
 
 
 def sqlite_engine(path: str, *, begin: str | None, threads: int = 1) -> Engine:
@@ -174,37 +174,6 @@ def sqlite_engine(path: str, *, begin: str | None, threads: int = 1) -> Engine:
     return engine
 
 
-def _unavailable(error: OperationalError) -> UnavailableError:
+def _translated(error: OperationalError) -> UnavailableError:
     log.warning("the database can't be used: %s", error.orig)
-    return UnavailableError(
-        "the database can't be used right now: try again in a moment", reason="DATABASE_UNAVAILABLE"
-    )
-
-
-def migrate_sqlite(path: str, to: str = "head") -> None:
-    """Bring the file to a version of the schema, in one transaction that keeps other writers out.
-
-    Raises:
-        ConfigError: If there is no such version, or the file has one that is newer than ours.
-        DatabaseError: If the file can't be used.
-    """
-    engine = sqlite_engine(path, begin="BEGIN IMMEDIATE")
-    try:
-        with engine.begin() as conn:
-            migrate(conn, to)
-    finally:
-        engine.dispose()
-
-
-def sqlite_schema_version(path: str) -> str | None:
-    """Return the version of the schema that the file has; None where it has none yet.
-
-    Raises:
-        DatabaseError: If the file can't be used.
-    """
-    engine = sqlite_engine(path, begin=None)
-    try:
-        with engine.connect() as conn:
-            return schema_version(conn)
-    finally:
-        engine.dispose()
+    return unavailable()

@@ -1,0 +1,141 @@
+"""PostgreSQL, by asyncpg: queries run on the event loop, each on a connection of the pool."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import asyncpg  # pyright: ignore[reportMissingTypeStubs] # it has no types
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from dashkeeper.store.databases import RetryableError, shutting_down, unavailable
+from dashkeeper.store.migrations import migrate, schema_version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from dashkeeper.errors import UnavailableError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_CONNECT_SECONDS = 5
+_POOL_SECONDS = 10
+_STATEMENT_SECONDS = 30
+_MIGRATION_LOCK = 0x6461_7368_6B65_6570  # "dashkeep": an advisory lock of our own
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_RETRYABLE = ("40001", "40P01")  # serialization failure, deadlock
+_UNAVAILABLE = (
+    "08",  # connection exceptions
+    "25006",  # read-only: a primary that became a standby
+    "53",  # insufficient resources: disk full, too many connections
+    "57",  # operator intervention: shut down, terminated, statement timeout
+    "58",  # system errors: I/O
+)
+_DRIVER_ERRORS = (DBAPIError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+
+
+class PostgreSQLDatabase:
+    """A PostgreSQL server, or several of which one takes writes.
+
+    Reads by key stand alone, scans run in REPEATABLE READ, writes in READ COMMITTED: a write compares
+    the revision in its statement, which is enough.
+    """
+
+    migrates_itself = False
+
+    def __init__(self, url: str, *, pool_size: int) -> None:
+        """Make the pool; connects when first used.
+
+        Args:
+            url: A libpq URL, given to asyncpg as it stands: several hosts, sslmode and
+                target_session_attrs are its business.
+            pool_size: The most connections.
+        """
+        self._engine = create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=partial(_connect, url),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=_POOL_SECONDS,
+        )
+        self._lookups = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._scans = self._engine.execution_options(isolation_level="REPEATABLE READ")
+        self._closed = False
+
+    async def lookup(self, query: Callable[[Connection], T]) -> T:
+        """See Database."""
+        return await self._run(self._lookups, query)
+
+    async def scan(self, query: Callable[[Connection], T]) -> T:
+        """See Database."""
+        return await self._run(self._scans, query)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """See Database."""
+        return await self._run(self._engine, work)
+
+    async def schema_version(self) -> str | None:
+        """See Database."""
+        return await self._run(self._lookups, schema_version)
+
+    async def migrate(self, to: str) -> None:
+        """See Database."""
+
+        def locked(conn: Connection) -> None:
+            conn.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+            conn.execute(text("SET LOCAL statement_timeout = 0"))
+            migrate(conn, to)
+
+        await self._run(self._engine, locked)
+
+    async def close(self) -> None:
+        """See Database."""
+        self._closed = True
+        await self._engine.dispose()
+
+    async def _run(self, engine: AsyncEngine, query: Callable[[Connection], T]) -> T:
+        if self._closed:
+            raise shutting_down()
+        try:
+            async with engine.begin() as conn:
+                return await conn.run_sync(query)
+        except IntegrityError:
+            raise
+        except _DRIVER_ERRORS as error:
+            raise _translated(error) from error
+
+
+async def _connect(url: str) -> Any:
+    connect: Any = asyncpg.connect  # pyright: ignore[reportUnknownMemberType] # see above
+    return await connect(
+        url,
+        timeout=_CONNECT_SECONDS,
+        server_settings={
+            "application_name": "dashkeeper",
+            "statement_timeout": f"{_STATEMENT_SECONDS}s",
+            "idle_in_transaction_session_timeout": f"{_STATEMENT_SECONDS}s",
+        },
+    )
+
+
+def _translated(error: Exception) -> RetryableError | UnavailableError | Exception:
+    """Return what a driver's error means to the store; itself, if it is a fault of ours."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    state = str(getattr(cause, "sqlstate", None) or "")
+    if state in _RETRYABLE:
+        return RetryableError(state)
+    is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    if is_lost or state.startswith(_UNAVAILABLE) or (not state and not isinstance(error, DBAPIError)):
+        log.warning("the database can't be used: %s: %s", type(cause).__name__, cause)
+        return unavailable()
+    return error
