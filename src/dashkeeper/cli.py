@@ -19,7 +19,9 @@ from dashkeeper.config import PREFIX, ConfigError, Settings, load_settings, pars
 from dashkeeper.dev import SECRET_FILE, add_samples, dev_settings, greeting
 from dashkeeper.errors import DashkeeperError
 from dashkeeper.logs import configure_logging
-from dashkeeper.server import Server, open_database
+from dashkeeper.retention import erase_project
+from dashkeeper.retention import purge as purge_all
+from dashkeeper.server import Server, make_store, open_database
 from dashkeeper.store.migrations import SCHEMA
 from dashkeeper.tokens import make_token
 
@@ -129,6 +131,35 @@ async def _migrate(settings: Settings, to: str | None) -> str | None:
         return await database.schema_version()
     finally:
         await database.close()
+
+
+@app.command()
+@with_settings
+def purge(
+    *,
+    project: Annotated[str, typer.Option(help="the project to erase, with --all")] = "",
+    everything: Annotated[
+        bool, typer.Option("--all", help="erase all of the project, not only what is due: for good")
+    ] = False,
+    **flags: Any,
+) -> None:
+    """Delete now what may go: deleted dashboards whose time is up, old answers and revisions."""
+    settings = load_settings(**flags)
+    if bool(project) != everything:
+        raise ConfigError("to erase a project give both: --project ID --all")
+    typer.echo(asyncio.run(_purge(settings, project)))
+
+
+async def _purge(settings: Settings, project_id: str) -> str:
+    store = make_store(open_database(settings), settings)
+    try:
+        await store.check()
+        if project_id:
+            await erase_project(store, project_id)
+            return f"project {project_id} is erased"
+        return f"{await purge_all(store)} deleted dashboards are purged"
+    finally:
+        await store.close()
 
 
 @app.command()

@@ -20,6 +20,7 @@ from dashkeeper.gen.dashboards.v1.dashboards_connect import DashboardsService
 from dashkeeper.gen.grpc.health.v1.health_connect import Health as HealthService
 from dashkeeper.health import Health
 from dashkeeper.pipeline import Pipeline, Service
+from dashkeeper.retention import keep_purging
 from dashkeeper.services.changes import DashboardLimits
 from dashkeeper.services.dashboards import Dashboards
 from dashkeeper.store.databases.sqlite import SQLiteDatabase
@@ -56,9 +57,7 @@ class Server:
             raise ConfigError(f"{PREFIX}HTTP_ADDRESS and {PREFIX}GRPC_ADDRESS are both off: nothing to serve")
         self._settings = settings
         self._database = open_database(settings)
-        self.store = SQLStore(
-            self._database, max_dashboards=settings.max_dashboards, revisions_kept=settings.revisions_kept
-        )
+        self.store = make_store(self._database, settings)
         self.pipeline = Pipeline(
             Authenticator(*settings.token_rules()),
             services(self.store, settings),
@@ -72,6 +71,7 @@ class Server:
         self._grpc: GrpcListener | None = None
         self._http: _HTTPServer | None = None
         self._serving_http: asyncio.Task[None] | None = None
+        self._purging: asyncio.Task[None] | None = None
 
     async def prepare_database(self) -> None:
         """Bring an embedded database to this version's schema; check that a server's has it.
@@ -111,6 +111,7 @@ class Server:
             self._serving_http = asyncio.create_task(self._http.serve(sockets))
             await self._http.listening.wait()
             log.info("HTTP is served on %s", self.http_address)
+        self._purging = asyncio.create_task(keep_purging(self.store))
 
     async def stop(self) -> None:
         """Be not ready, take no new call, let calls in flight finish (30 s at most), close the store."""
@@ -121,6 +122,9 @@ class Server:
             self._http.should_exit = True
             stopping.append(self._serving_http)
         await asyncio.gather(*stopping)
+        if self._purging is not None:
+            self._purging.cancel()
+            await asyncio.wait([self._purging])
         await self.store.close()
         log.info("stopped")
 
@@ -139,6 +143,11 @@ def open_database(settings: Settings) -> Database:
     from dashkeeper.store.databases.postgresql import PostgreSQLDatabase  # noqa: PLC0415
 
     return PostgreSQLDatabase(url, pool_size=settings.database_pool_size)
+
+
+def make_store(database: Database, settings: Settings) -> Store:
+    """Return the store on a database."""
+    return SQLStore(database, max_dashboards=settings.max_dashboards, revisions_kept=settings.revisions_kept)
 
 
 def services(store: Store, settings: Settings) -> Sequence[Service]:

@@ -169,6 +169,28 @@ class Store(Protocol):
         """Return a page of a dashboard's history, deleted or not; None if there is no such dashboard."""
         ...
 
+    async def purge_due(self, now: int) -> int:
+        """Purge some of the deleted dashboards whose time is up; return how many were found, 0 at the end.
+
+        Of each must be left its id and last revision. Must be quick, whatever there is to do.
+        """
+        ...
+
+    async def forget_expired(self, now: int) -> int:
+        """Delete some of the answers to request ids that are a day old; return how many, 0 at the end."""
+        ...
+
+    async def trim_some(self, after: tuple[str, str]) -> tuple[str, str] | None:
+        """Delete some revisions beyond those that are kept, walking on from a (project id, id).
+
+        Return where to go on; None at the end.
+        """
+        ...
+
+    async def erase_some(self, project_id: str) -> int:
+        """Purge some of a project's dashboards and answers; return how many were found, 0 at the end."""
+        ...
+
     async def check(self) -> None:
         """Return if the database can be reached and has the schema of this version.
 

@@ -6,7 +6,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import asyncpg  # pyright: ignore[reportMissingTypeStubs] # it has no types
+import asyncpg
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -116,8 +116,7 @@ class PostgreSQLDatabase:
 
 
 async def _connect(url: str) -> Any:
-    connect: Any = asyncpg.connect  # pyright: ignore[reportUnknownMemberType] # see above
-    return await connect(
+    return await asyncpg.connect(
         url,
         timeout=_CONNECT_SECONDS,
         server_settings={

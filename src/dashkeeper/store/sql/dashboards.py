@@ -225,7 +225,7 @@ def _write_state(
         _insert_tiles(conn, write, tiles_hash, tiles)
     if state.labels != (Dashboard.from_binary(row.header).labels if row is not None else {}):
         _replace_labels(conn, write, state)
-    _insert_revision(conn, write, outcome, state.revision, header, tiles_hash)
+    _insert_revision(conn, write, outcome, columns)
     return tiles_hash
 
 
@@ -268,9 +268,7 @@ def _insert_revision(
     conn: Connection,
     write: Write,
     outcome: Outcome[Reply],
-    revision: int,
-    header: bytes,
-    tiles_hash: bytes,
+    columns: dict[str, object],
 ) -> None:
     changes = copy(outcome.tile_changes)
     changes.unchanged = []
@@ -279,13 +277,13 @@ def _insert_revision(
         {
             "project_id": write.project_id,
             "dashboard_id": write.dashboard_id,
-            "revision": revision,
+            "revision": columns["revision"],
             "kind": outcome.kind,
-            "created_at": write.now,
+            "created_at": columns["updated_at"],
             "created_by": write.subject,
             "change_message": write.change_message,
             "tile_changes": changes.to_binary(),
-            "header": header,
-            "tiles_hash": tiles_hash,
+            "header": columns["header"],
+            "tiles_hash": columns["tiles_hash"],
         },
     )

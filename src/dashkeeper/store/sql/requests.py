@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, bindparam, delete, insert, or_, select, tuple_
+from sqlalchemy import and_, bindparam, delete, insert, select
 
 from dashkeeper.errors import InvalidRequestError, Violation
 from dashkeeper.gen.dashboards.v1.changes_pb import DeleteResponse
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
     from dashkeeper.store.base import AnyReply, Reply, Write
 
-_LIFETIME = 24 * 60 * 60 * 1_000_000  # microseconds
-_CLEANED_A_WRITE = 2
+LIFETIME = 24 * 60 * 60 * 1_000_000
+"""How long an answer is kept, in microseconds."""
 
 _IS_REQUEST = and_(
     requests.c.project_id == bindparam("of_project_id"),
@@ -37,11 +38,7 @@ _FIND = (
     )
     .where(_IS_REQUEST)
 )
-_IS_EXPIRED = requests.c.created_at <= bindparam("expired_at")
-_EXPIRED_KEYS = select(*requests.primary_key.columns).where(_IS_EXPIRED).limit(_CLEANED_A_WRITE)
-_DELETE_EXPIRED = delete(requests).where(
-    _IS_EXPIRED, or_(_IS_REQUEST, tuple_(*requests.primary_key.columns).in_(_EXPIRED_KEYS))
-)
+_DELETE = delete(requests).where(_IS_REQUEST)
 _INSERT = insert(requests)
 
 
@@ -52,7 +49,10 @@ def recall(conn: Connection, write: Write, reply_type: type[Reply]) -> Reply | N
         InvalidRequestError: If the request id was used for a different request.
     """
     row = conn.execute(_FIND, _key_of(write)).one_or_none()
-    if row is None or row.created_at <= write.now - _LIFETIME:
+    if row is None:
+        return None
+    if row.created_at <= write.now - LIFETIME:
+        conn.execute(_DELETE, _key_of(write))  # not yet swept away; its key is needed again
         return None
     if row.request_hash != write.request_hash:
         message = f'"{write.request_id}" was used for a different request: make up a new one'
@@ -73,15 +73,6 @@ def remember(conn: Connection, write: Write, reply: AnyReply, tiles_hash: bytes 
     Raises:
         IntegrityError: If a concurrent twin has kept its answer first.
     """
-    # This request's own expired answer, and a few others', so that none pile up.
-    conn.execute(_DELETE_EXPIRED, {**_key_of(write), "expired_at": write.now - _LIFETIME})
-    dashboard = _dashboard_of(reply)
-    tiles = dashboard.tiles if dashboard is not None else []
-    if dashboard is not None:
-        dashboard.tiles = []
-    content = reply.to_binary()
-    if dashboard is not None:
-        dashboard.tiles = tiles
     conn.execute(
         _INSERT,
         {
@@ -91,7 +82,7 @@ def remember(conn: Connection, write: Write, reply: AnyReply, tiles_hash: bytes 
             "request_id": write.request_id,
             "created_at": write.now,
             "request_hash": write.request_hash,
-            "reply": content,
+            "reply": _without_tiles(reply),
             "dashboard_id": write.dashboard_id,
             "tiles_hash": tiles_hash,
         },
@@ -100,6 +91,15 @@ def remember(conn: Connection, write: Write, reply: AnyReply, tiles_hash: bytes 
 
 def _dashboard_of(reply: AnyReply) -> Dashboard | None:
     return None if isinstance(reply, DeleteResponse) else reply.dashboard
+
+
+def _without_tiles(reply: AnyReply) -> bytes:
+    if isinstance(reply, DeleteResponse) or reply.dashboard is None:
+        return reply.to_binary()
+    kept = copy(reply)
+    kept.dashboard = copy(reply.dashboard)
+    kept.dashboard.tiles = []
+    return kept.to_binary()
 
 
 def _key_of(write: Write) -> dict[str, str]:

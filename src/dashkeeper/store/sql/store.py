@@ -11,7 +11,7 @@ from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_af
 from dashkeeper.errors import AbortedError, UnavailableError
 from dashkeeper.store.databases import RetryableError
 from dashkeeper.store.migrations import SCHEMA
-from dashkeeper.store.sql import dashboards, history
+from dashkeeper.store.sql import dashboards, history, retention
 from dashkeeper.store.sql.room import Room
 
 if TYPE_CHECKING:
@@ -95,6 +95,24 @@ class SQLStore:
         return await self._database.scan(
             partial(history.list_revisions, project_id=project_id, dashboard_id=dashboard_id, query=query)
         )
+
+    async def purge_due(self, now: int) -> int:
+        """See Store."""
+        return await self._database.write(partial(retention.purge_due, now=now))
+
+    async def forget_expired(self, now: int) -> int:
+        """See Store."""
+        return await self._database.write(partial(retention.forget_expired, now=now))
+
+    async def trim_some(self, after: tuple[str, str]) -> tuple[str, str] | None:
+        """See Store."""
+        return await self._database.write(
+            partial(retention.trim_some, after=after, revisions_kept=self._revisions_kept)
+        )
+
+    async def erase_some(self, project_id: str) -> int:
+        """See Store."""
+        return await self._database.write(partial(retention.erase_some, project_id=project_id))
 
     async def check(self) -> None:
         """See Store."""
