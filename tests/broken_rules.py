@@ -150,7 +150,7 @@ def at_key(key: str) -> str:
 QUERY = "tiles[0].insight.query"
 FILTER = f"{QUERY}.filters[0]"
 TEXTS: dict[str, dict[str, int]] = {
-    "List": {"page_token": 1024, "name_prefix": 200, "name_contains": 200, at_key("env"): 128},
+    "List": {"page_token": 2048, "name_prefix": 200, "name_contains": 200, at_key("env"): 128},
     "Create": {
         "name": 200,
         "description": 2000,
