@@ -57,7 +57,8 @@ class Api:
         self.headers = {"authorization": f"Bearer {token}", "x-project-id": project_id}
         self._http = httpx.Client(base_url=server.http, timeout=60)
         self._channel = grpc.insecure_channel(
-            server.grpc, options=[("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+            server.grpc,
+            options=[("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)],
         )
 
     def close(self) -> None:

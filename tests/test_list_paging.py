@@ -32,13 +32,15 @@ def create(api: Api, dashboard_id: str, name: str = "A", **fields: object) -> Js
 
 def pages(api: Api, **request: object) -> Iterator[list[Json]]:
     """Give page after page, until one has no token."""
-    token = ""
+    token, tokens = "", {""}
     while True:
         reply = api.call("List", request | {"pageToken": token})
         assert reply.code == "ok", reply
         yield reply.body.get("dashboards", [])
         if not (token := reply.body.get("nextPageToken", "")):
             return
+        assert token not in tokens, "the pages go round in a circle"
+        tokens.add(token)
 
 
 @pytest.fixture
@@ -127,36 +129,17 @@ def test_pages_by_update_repeat_a_dashboard_as_often_as_it_changed(one_api: Api)
 @pytest.mark.parametrize(
     "other",
     [
-        {"orderBy": "name"},
-        {"orderBy": "created_at desc"},
-        {"orderBy": "updated_at"},
         {"labels": {"third": "no"}},
         {"labels": {}},
-        {"namePrefix": "n"},
-        {"nameContains": "n"},
         {"showDeleted": False},
     ],
 )
-def test_page_token_of_another_list_is_refused(ten: Api, other: Json) -> None:
+def test_page_token_of_a_wider_or_another_list_is_refused(ten: Api, other: Json) -> None:
     request = {"labels": {"third": "yes"}, "showDeleted": True, "pageSize": 1}
     token = ten.call("List", request).body["nextPageToken"]
     reply = ten.call("List", request | other | {"pageToken": token})
     assert (reply.code, reply.reason) == ("invalid_argument", "INVALID_PAGE_TOKEN")
     assert list(reply.violations) == ["page_token"]
-
-
-def test_page_token_of_another_project_is_refused(server: RunningServer, ten: Api, project_id: str) -> None:
-    token = ten.call("List", {"pageSize": 1}).body["nextPageToken"]
-    other = Api(server, "connect-json", make_token("*"), f"{project_id}-2")
-    create(other, "a")
-    assert other.call("List", {"pageToken": token}).reason == "INVALID_PAGE_TOKEN"
-    other.close()
-
-
-@pytest.mark.parametrize("token", ["a", "abcd", "bnVsbA", "W10", "e30", "WyIiLCIiLCIiXQ", "ä", "%", "=" * 9])
-def test_page_token_that_is_none_is_refused(api: Api, token: str) -> None:
-    reply = api.call("List", {"pageToken": token})
-    assert (reply.code, reply.reason) == ("invalid_argument", "INVALID_PAGE_TOKEN")
 
 
 @pytest.mark.parametrize("name", ["\U0001f600" * 200, '"' * 200, "\\" * 200, "é" * 200])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +12,6 @@ from tests.server import make_token
 from tests.tiles import Json, markdown, time
 
 if TYPE_CHECKING:
-    from tests.api import Reply
     from tests.server import RunningServer
 
 OLD: Json = {"name": "old", "description": "what was", "labels": {"team": "web", "env": "prod"}}
@@ -136,19 +134,3 @@ def test_update_of_a_missing_dashboard_is_not_found(api: Api) -> None:
     for request in ({"id": "a", "name": "new"}, {"id": "a", "name": "new", "etag": "x"}):
         reply = api.call("Update", request)
         assert (reply.code, reply.reason) == ("not_found", "DASHBOARD_NOT_FOUND")
-
-
-def test_updates_at_once_are_all_carried_out(server: RunningServer, one_api: Api, project_id: str) -> None:
-    """Without an etag, a lost race is tried again from the read."""
-    make(one_api)
-    clients = [Api(server, "grpc", make_token(project_id), project_id) for _ in range(4)]
-
-    def rename(number: int) -> Reply:
-        return clients[number % 4].call("Update", {"id": "a", "name": f"name {number}"})
-
-    with ThreadPoolExecutor(len(clients)) as threads:
-        replies = list(threads.map(rename, range(20)))
-    for client in clients:
-        client.close()
-    assert sorted(int(reply.dashboard["revision"]) for reply in replies) == list(range(2, 22))
-    assert len({reply.dashboard["etag"] for reply in replies}) == 20

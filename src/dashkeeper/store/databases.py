@@ -7,13 +7,15 @@ import logging
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
-from dashkeeper.errors import UnavailableError
+from dashkeeper.config import ConfigError
+from dashkeeper.errors import UnavailableError, shutting_down
 from dashkeeper.store.migrations import SCHEMA, migrate, schema_version
 
 if TYPE_CHECKING:
@@ -142,7 +144,7 @@ class SQLiteDatabase:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise UnavailableError("the server is shutting down: try another one", reason="SHUTTING_DOWN")
+            raise shutting_down()
 
 
 def sqlite_engine(path: str, *, begin: str | None, threads: int = 1) -> Engine:
@@ -202,6 +204,10 @@ def sqlite_schema_version(path: str) -> str | None:
     Raises:
         DatabaseError: If the file can't be used.
     """
+    if not Path(path).exists():  # or opening it would make it
+        if not Path(path).absolute().parent.is_dir():
+            raise ConfigError(f"DASHKEEPER_DATABASE_URL: there is no folder for {path}: make it first")
+        return None
     engine = sqlite_engine(path, begin=None)
     try:
         with engine.connect() as conn:

@@ -15,9 +15,9 @@ from dashkeeper.store.tables import dashboard_labels, dashboards, revisions, til
 from dashkeeper.times import to_microseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row
 
     from dashkeeper.store.base import DashboardQuery, Outcome, Reply, Write
     from dashkeeper.store.sql.room import Room
@@ -92,7 +92,11 @@ def _list(
     conn: Connection, project_id: str, query: DashboardQuery, deleted: int
 ) -> list[tuple[str | int, str, bytes]]:
     table = dashboards.c
-    column = table[query.order_by]
+    column: ColumnElement[str | int] = table[query.order_by]
+    if query.name_prefix and query.order_by != "name":
+        # Always find by the name's index, then sort (an expression has no index): the database
+        # might walk the whole order instead, for pages of a prefix that few names have.
+        column = column + 0
     statement = select(column, table.id, table.header).where(
         table.project_id == project_id, table.deleted == deleted
     )
@@ -201,7 +205,7 @@ def _write_state(
         _insert_tiles(conn, write, tiles_hash, tiles)
     if state.labels != (Dashboard.from_binary(row.header).labels if row is not None else {}):
         _replace_labels(conn, write, state)
-    _insert_revision(conn, write, outcome, state.revision, header, tiles_hash)
+    _insert_revision(conn, write, outcome, columns)
     return tiles_hash
 
 
@@ -244,9 +248,7 @@ def _insert_revision(
     conn: Connection,
     write: Write,
     outcome: Outcome[Reply],
-    revision: int,
-    header: bytes,
-    tiles_hash: bytes,
+    columns: Mapping[str, object],
 ) -> None:
     changes = copy(outcome.tile_changes)
     changes.unchanged = []
@@ -255,13 +257,13 @@ def _insert_revision(
         {
             "project_id": write.project_id,
             "dashboard_id": write.dashboard_id,
-            "revision": revision,
+            "revision": columns["revision"],
             "kind": outcome.kind,
-            "created_at": write.now,
+            "created_at": columns["updated_at"],
             "created_by": write.subject,
             "change_message": write.change_message,
             "tile_changes": changes.to_binary(),
-            "header": header,
-            "tiles_hash": tiles_hash,
+            "header": columns["header"],
+            "tiles_hash": columns["tiles_hash"],
         },
     )

@@ -1,0 +1,313 @@
+"""Which project a call acts in and what its token allows: on every RPC of every service that is served."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import httpx
+import pytest
+from connectrpc.method import IdempotencyLevel
+from connectrpc.request import Headers, RequestContext
+
+from dashkeeper.auth import READ, REQUIRED_SCOPE, WRITE, Authenticator, StaticKey, TokenRules
+from dashkeeper.config import Settings
+from dashkeeper.errors import PermissionDeniedError, UnauthenticatedError
+from dashkeeper.gen.grpc.health.v1.health_connect import Health
+from dashkeeper.methods import method_info, procedure
+from dashkeeper.pipeline import Pipeline, Service
+from dashkeeper.server import services
+from tests.api import TRANSPORTS, Api
+from tests.attack import SERVICE
+from tests.server import AUDIENCE, ISSUER, SECRET, make_token, running_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.api import Reply
+    from tests.server import RunningServer
+
+LISTENERS = ("grpc", "connect-json")
+SECRET_TEXT = "zxqv"  # stands in everything the other project holds
+TILE = {"id": "zxqv-tile", "type": "TILE_TYPE_MARKDOWN", "position": {"w": 1, "h": 1}, "markdown": {}}
+
+# A request to every RPC, about the dashboard with this id. A new RPC must be given one here.
+SAMPLES: dict[str, Callable[[str], dict[str, Any]]] = {
+    f"{SERVICE}/List": lambda _: {"showDeleted": True},
+    f"{SERVICE}/Get": lambda it: {"id": it},
+    f"{SERVICE}/Create": lambda it: {"dashboardId": it, "name": "a"},
+    f"{SERVICE}/Update": lambda it: {"id": it, "name": "a"},
+    f"{SERVICE}/Upsert": lambda it: {"dashboardId": it, "tiles": [TILE | {"id": "t"}]},
+    f"{SERVICE}/Delete": lambda it: {"id": it},
+    f"{SERVICE}/Undelete": lambda it: {"id": it},
+}
+SERVED = [
+    procedure(method)
+    for service in services(None, Settings())  # type: ignore[arg-type] # nothing is called
+    for method in service.desc.methods
+]
+WRITES = [path for path in SERVED if REQUIRED_SCOPE.get(path) != READ]
+
+
+def test_every_rpc_has_a_sample_request() -> None:
+    assert sorted(SAMPLES) == sorted(SERVED)
+
+
+def test_every_rpc_is_listed_with_what_it_needs() -> None:
+    assert sorted(REQUIRED_SCOPE) == sorted(SERVED)
+    for service in services(None, Settings()):  # type: ignore[arg-type] # nothing is called
+        for method in service.desc.methods:
+            is_read = method_info(method).idempotency_level is IdempotencyLevel.NO_SIDE_EFFECTS
+            assert REQUIRED_SCOPE[procedure(method)] == (READ if is_read else WRITE), method.name
+
+
+@pytest.fixture
+def victim(server: RunningServer) -> Iterator[Api]:
+    """Another project, with a dashboard, a deleted one, and one whose request id an attacker knows."""
+    project_id = f"victim-{uuid.uuid4().hex}"
+    api = Api(server, "grpc", make_token(project_id, subject=SECRET_TEXT), project_id)
+    for name in ("live", "deleted"):
+        request = {"dashboardId": f"{name}-{project_id}"[:64], "name": SECRET_TEXT, "tiles": [TILE]}
+        assert api.call("Create", request | {"labels": {"a": SECRET_TEXT}}).code == "ok"
+    assert api.call("Delete", {"id": f"deleted-{project_id}"[:64]}).code == "ok"
+    yield api
+    api.close()
+
+
+def ids_of(victim: Api) -> list[str]:
+    return [shown["id"] for shown in victim.call("List", {"showDeleted": True}).body["dashboards"]]
+
+
+def everything(api: Api) -> Any:
+    listed = api.call("List", {"showDeleted": True}).body
+    return listed, [api.call("Get", {"id": shown["id"]}).body for shown in listed["dashboards"]]
+
+
+def comparable(reply: Reply, dashboard_id: str) -> Any:
+    """Return an answer without what differs between any two: the id, the time, the etag."""
+    shown = dict(reply.body.get("dashboard", {}))
+    volatile = {name: shown.pop(name, None) for name in ("createdAt", "updatedAt", "etag")}
+    told = [
+        reply.code,
+        reply.reason,
+        reply.message,
+        reply.metadata,
+        reply.violations,
+        sorted(reply.body),
+        shown,
+    ]
+    return json.loads(json.dumps(told).replace(dashboard_id, "ID")), [
+        name for name in volatile if volatile[name]
+    ]
+
+
+@pytest.mark.parametrize("transport", LISTENERS)
+@pytest.mark.parametrize("path", SERVED)
+@pytest.mark.parametrize("extra", ["plain", "etag", "dry-run"])
+def test_dashboard_of_another_project_is_answered_like_none(
+    server: RunningServer, victim: Api, project_id: str, path: str, transport: str, extra: str
+) -> None:
+    method = path.rpartition("/")[2]
+    before = everything(victim)
+    attacker = Api(server, transport, make_token(project_id), project_id)
+    for number, dashboard_id in enumerate(ids_of(victim)):
+        etag = next(shown["etag"] for shown in before[0]["dashboards"] if shown["id"] == dashboard_id)
+        changes: dict[str, Any] = {
+            "plain": {},
+            "etag": {"etag": etag} if method != "Create" else {},
+            "dry-run": {"validateOnly": True},
+        }[extra]
+        if path not in WRITES:
+            changes = {}
+        never = f"never-{number}-{uuid.uuid4().hex}"
+        attacks = SAMPLES[path](dashboard_id) | changes
+        reply = attacker.call(method, attacks)
+        control = attacker.call(method, SAMPLES[path](never) | changes)
+        if method == "List":
+            assert reply.code == "ok"
+            assert dashboard_id not in json.dumps(reply.body)
+        else:
+            assert comparable(reply, dashboard_id) == comparable(control, never)
+            assert reply.code == ("ok" if method == "Create" else "not_found")
+        assert SECRET_TEXT not in repr(reply)
+    attacker.close()
+    assert everything(victim) == before
+
+
+@pytest.mark.parametrize("transport", LISTENERS)
+@pytest.mark.parametrize("path", WRITES)
+def test_request_id_of_another_project_answers_nothing_of_it(
+    server: RunningServer, victim: Api, project_id: str, path: str, transport: str
+) -> None:
+    method, live = path.rpartition("/")[2], next(it for it in ids_of(victim) if it.startswith("live"))
+    ready = {"Create": f"new-{project_id}"[:64], "Undelete": live.replace("live", "deleted")}.get(
+        method, live
+    )
+    request = SAMPLES[path](ready) | {"requestId": str(uuid.uuid4())}
+    first = victim.call(method, request)
+    assert first.code == "ok"
+    # The very same caller, in another project.
+    attacker = Api(server, transport, make_token(project_id, subject=SECRET_TEXT), project_id)
+    reply = attacker.call(method, request)
+    if method == "Create":
+        assert reply.dashboard["etag"] != first.dashboard["etag"]
+        assert attacker.call("Get", {"id": ready}).dashboard == reply.dashboard
+    else:
+        assert reply.code == "not_found"
+        assert SECRET_TEXT not in repr(reply)
+    assert victim.call(method, request).code == "ok"  # the first answer is still there
+    attacker.close()
+
+
+@pytest.mark.parametrize("transport", LISTENERS)
+@pytest.mark.parametrize("path", SERVED)
+def test_project_that_the_token_does_not_name_is_refused(
+    server: RunningServer, victim: Api, project_id: str, path: str, transport: str
+) -> None:
+    method, before = path.rpartition("/")[2], everything(victim)
+    victim_project = victim.headers["x-project-id"]
+    attacker = Api(server, transport, make_token(project_id), victim_project)
+    for dashboard_id in [*ids_of(victim), "never"]:
+        reply = attacker.call(method, SAMPLES[path](dashboard_id))
+        assert (reply.code, reply.reason) == ("permission_denied", "PROJECT_NOT_ALLOWED")
+        assert reply.body == {}
+        other = attacker.call(method, SAMPLES[path](dashboard_id), x_project_id="nobody-has-this")
+        assert other.message.replace("nobody-has-this", victim_project) == reply.message
+    malformed = attacker.send(method, b"\xff\xff")
+    assert malformed.code == "permission_denied"  # before anything is decoded
+    attacker.close()
+    assert everything(victim) == before
+
+
+SCOPES: dict[str, tuple[Any, bool, bool]] = {  # the claim; may read, may write
+    "both": ("dashboards:read dashboards:write", True, True),
+    "read": ("dashboards:read", True, False),
+    "write-implies-read": ("dashboards:write", True, True),
+    "among-others": ("openid  dashboards:read\temail", True, False),
+    "array": (["dashboards:write"], True, True),
+    "array-of-read": (["openid", "dashboards:read"], True, False),
+    "array-is-not-split": (["dashboards:read dashboards:write"], False, False),
+    "array-with-other-things": ([None, 7, {}, ["dashboards:write"], "dashboards:read"], True, False),
+    "none": (None, False, False),
+    "empty": ("", False, False),
+    "empty-array": ([], False, False),
+    "other": ("openid", False, False),
+    "in-capitals": ("DASHBOARDS:WRITE", False, False),
+    "longer": ("dashboards:write2 xdashboards:read", False, False),
+    "star": ("*", False, False),
+    "commas": ("dashboards:read,dashboards:write", False, False),
+    "object": ({"dashboards:write": True}, False, False),
+    "true": (True, False, False),
+}
+
+
+@pytest.mark.parametrize("transport", LISTENERS)
+@pytest.mark.parametrize(("scope", "may_read", "may_write"), SCOPES.values(), ids=SCOPES)
+def test_scope_decides_on_every_rpc(
+    server: RunningServer, project_id: str, transport: str, scope: Any, may_read: bool, may_write: bool
+) -> None:
+    api = Api(server, transport, make_token(project_id, scope=scope), project_id)
+    for path in SERVED:
+        method = path.rpartition("/")[2]
+        reply = api.call(method, SAMPLES[path]("some-id"))
+        if may_write if path in WRITES else may_read:
+            assert reply.code in {"ok", "not_found", "already_exists"}, path
+        else:
+            assert (reply.code, reply.reason) == ("permission_denied", "SCOPE_NOT_ALLOWED"), path
+            assert api.send(method, b"\xff\xff").code == "permission_denied"  # before anything is decoded
+    api.close()
+
+
+PROJECT_CLAIMS: dict[str, tuple[Any, bool]] = {
+    "own": (["{project}"], True),
+    "among-others": (["a", "{project}", 7, None], True),
+    "all": (["*"], True),
+    "other": (["other"], False),
+    "longer": (["{project}x"], False),
+    "prefix-and-star": (["p-*"], False),
+    "none": (None, False),
+    "empty": ([], False),
+    "text": ("{project}", False),
+    "star-as-text": ("*", False),
+    "object": ({"{project}": True}, False),
+    "nested": ([["{project}"]], False),
+    "true": (True, False),
+}
+
+
+@pytest.mark.parametrize("transport", LISTENERS)
+@pytest.mark.parametrize(("claim", "allowed"), PROJECT_CLAIMS.values(), ids=PROJECT_CLAIMS)
+def test_projects_claim_decides(
+    server: RunningServer, project_id: str, transport: str, claim: Any, allowed: bool
+) -> None:
+    claim = json.loads(json.dumps(claim).replace("{project}", project_id))
+    api = Api(server, transport, make_token(projects=claim), project_id)
+    assert api.call("List").code == ("ok" if allowed else "permission_denied")
+    api.close()
+
+
+def test_projects_claim_of_another_name_is_the_one_that_counts(tmp_path: Path) -> None:
+    with running_server(tmp_path, JWT_PROJECTS_CLAIM="https://example.com/tenants") as running:
+        tenants: dict[str, Any] = {"https://example.com/tenants": ["a"]}
+        own = make_token(**tenants)
+        api = Api(running, "grpc", own, "a")
+        assert api.call("List").code == "ok"
+        assert api.call("List", authorization=f"Bearer {make_token('a')}").code == "permission_denied"
+        api.close()
+
+
+BAD_PROJECTS = ["", "-a", "_a", "a b", "a/b", "a.b", "*", "a" * 65, "a,b", "'a'", "a%20b"]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("project", [None, *BAD_PROJECTS])
+def test_project_missing_or_malformed_is_invalid(
+    server: RunningServer, transport: str, project: str | None
+) -> None:
+    api = Api(server, transport, make_token("*"), "a")
+    reply = api.call("List", x_project_id=project)
+    assert (reply.code, reply.reason) == ("invalid_argument", "INVALID_PROJECT_ID")
+    assert set(reply.violations) == {"x-project-id"}
+    api.close()
+
+
+def test_project_sent_twice_is_invalid(server: RunningServer) -> None:
+    headers = [("authorization", f"Bearer {make_token('*')}"), ("x-project-id", "a"), ("x-project-id", "a")]
+    answer = httpx.post(f"{server.http}{SERVICE}/List", json={}, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_argument")
+    with grpc.insecure_channel(server.grpc) as channel, pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary(f"{SERVICE}/List")(b"", metadata=tuple(headers))
+    assert isinstance(caught.value, grpc.Call)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def a_pipeline() -> Pipeline:
+    rules = TokenRules(algorithms=["HS256"], issuer=ISSUER, audience=AUDIENCE)
+    open_to_nobody = Service(Health.desc(), lambda caller: pytest.fail(f"was made for {caller}"))
+    return Pipeline(Authenticator(StaticKey(SECRET), rules), [open_to_nobody], max_request_bytes=1_024)
+
+
+def test_rpc_that_is_not_listed_is_refused_to_everybody() -> None:
+    pipeline = a_pipeline()
+    for method in Health.desc().methods:
+        scope: Any = ["dashboards:read", "dashboards:write", "*", None, "None", ""]
+        everything_allowed = make_token("*", scope=scope)
+        headers = Headers({"authorization": f"Bearer {everything_allowed}", "x-project-id": "a"})
+        call = pipeline.open(procedure(method), "grpc", None)
+        with pytest.raises(PermissionDeniedError):
+            pipeline.admit(
+                call, RequestContext(method=method_info(method), http_method="POST", request_headers=headers)
+            )
+        assert call.caller is None
+
+
+async def test_call_that_was_not_admitted_is_not_answered() -> None:
+    pipeline = a_pipeline()
+    method = Health.desc().methods[0]
+    call = pipeline.open(procedure(method), "grpc", None)
+    ctx = RequestContext(method=method_info(method), http_method="POST", request_headers=Headers())
+    with pytest.raises(UnauthenticatedError):
+        await pipeline.answer(call, ctx, b"", "proto")
