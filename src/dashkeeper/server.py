@@ -18,6 +18,7 @@ from connectrpc_grpcreflect import (  # pyright: ignore[reportMissingTypeStubs] 
 from dashkeeper.auth import Authenticator
 from dashkeeper.config import PREFIX, ConfigError
 from dashkeeper.gen.dashboards.v1.dashboards_connect import DashboardsService
+from dashkeeper.gen.google.rpc import error_details_pb
 from dashkeeper.gen.grpc.health.v1.health_connect import Health as HealthService
 from dashkeeper.health import Health
 from dashkeeper.pipeline import Pipeline, Service
@@ -104,7 +105,11 @@ class Server:
         await self.store.close()
 
     def _add_reflection(self, listener: GrpcListener) -> None:
-        descs = [*(service.desc for service in self.pipeline.services), HealthService.desc()]
+        descs = [
+            *(service.desc for service in self.pipeline.services),
+            HealthService.desc(),
+            error_details_pb.desc(),  # so that grpcurl can show an error's details
+        ]
         for reflection in (ServerReflectionService, ServerReflectionAlphaService):
             listener.add_open_service(reflection.desc(), reflection(*descs))
 

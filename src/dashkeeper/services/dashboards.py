@@ -37,7 +37,15 @@ from dashkeeper.gen.dashboards.v1.upsert_pb import TileChanges, UpsertRequest, U
 from dashkeeper.services.ids import new_dashboard_id, new_tile_id
 from dashkeeper.services.paging import decode_page_token, encode_page_token
 from dashkeeper.services.reconcile import reconcile
-from dashkeeper.services.states import check_etag, live, missing, next_state, preview, same_content
+from dashkeeper.services.states import (
+    check_etag,
+    check_size,
+    live,
+    missing,
+    next_state,
+    preview,
+    same_content,
+)
 from dashkeeper.store.base import DashboardQuery, Outcome, Write
 
 if TYPE_CHECKING:
@@ -53,8 +61,8 @@ if TYPE_CHECKING:
     WriteRequest: TypeAlias = CreateRequest | UpdateRequest | UpsertRequest | DeleteRequest | UndeleteRequest
 
 MAX_PAGE_SIZE = 1_000
-MAX_PAGE_BYTES = 3_670_016
-"""3.5 MiB: an answer always fits a client's limit of 4 MiB."""
+MAX_PAGE_BYTES = 3_670_016 - 4_096
+"""3.5 MiB less the longest token: an answer always fits a client's limit of 4 MiB."""
 
 _MAX_IDS_LENGTH = 2_000
 
@@ -258,6 +266,8 @@ class Dashboards:
         if current is not None and is_live and same_content(current, content):
             return Outcome(reply=reply(current))
         state = next_state(content, current, self._caller.subject)
+        if kind != "UNDELETE":  # which brings back what was stored, however large
+            check_size(state)
         shown = preview(state, current) if request.validate_only else state
         return Outcome(reply=reply(shown), state=state, kind=kind, tile_changes=changes or TileChanges())
 

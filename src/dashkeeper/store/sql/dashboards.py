@@ -57,6 +57,10 @@ _INSERT_LABELS = insert(dashboard_labels)
 _INSERT_REVISION = insert(revisions)
 
 
+_ITEM_OVERHEAD = 5
+"""Bytes that an answer takes for each item besides the item: its tag and length."""
+
+
 class LostRaceError(Exception):
     """Another write came between the read and the write: begin again from the read."""
 
@@ -81,7 +85,7 @@ def list_dashboards(conn: Connection, project_id: str, query: DashboardQuery) ->
     page: list[Dashboard] = []
     size = 0
     for _, _, header in found[: query.limit]:
-        size += len(header)
+        size += len(header) + _ITEM_OVERHEAD
         if page and size > query.max_bytes:
             break
         page.append(Dashboard.from_binary(header))
@@ -126,7 +130,7 @@ def _list(
     # One more than asked for tells whether there is more; the bytes are bounded while reading.
     for row in conn.execute(statement.order_by(*order).limit(query.limit + 1)):
         rows.append((row[0], row[1], row[2]))
-        size += len(row[2])
+        size += len(row[2]) + _ITEM_OVERHEAD
         if size > query.max_bytes and len(rows) > 1:
             break
     return rows
