@@ -16,7 +16,7 @@ from tests.api import TRANSPORTS, Api
 from tests.server import make_token
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Mapping
 
     from tests.server import RunningServer
 
@@ -29,7 +29,7 @@ LEAKS = ("Traceback", 'File "', ".py", "SELECT", "INSERT", "sqlite", "sqlalchemy
 
 
 @contextlib.contextmanager
-def unharmed(server: RunningServer) -> Iterator[dict[str, Api]]:
+def unharmed(server: RunningServer) -> Generator[dict[str, Api]]:
     """Give a client for each transport; at the end the server lives, answers, and has logged no error."""
     apis = {name: Api(server, name, make_token(PROJECT), PROJECT) for name in TRANSPORTS}
     apis["grpc"].call("Upsert", {"dashboardId": "a", "allowMissing": True, "name": "a"})
@@ -46,7 +46,7 @@ def unharmed(server: RunningServer) -> Iterator[dict[str, Api]]:
 
 
 @contextlib.contextmanager
-def at_little_cost(server: RunningServer) -> Iterator[None]:
+def at_little_cost(server: RunningServer) -> Generator[None]:
     """Bound what the block costs the server (on Linux), and how long another caller waits meanwhile.
 
     The cost is processor time, which doesn't depend on what else the machine does.
@@ -71,6 +71,7 @@ def at_little_cost(server: RunningServer) -> Iterator[None]:
         return int(status[name].split()[0]) >> 10
 
     has_proc = proc.exists()
+    cpu_before, memory_before = 0.0, 0
     if has_proc:
         (proc / "clear_refs").write_text("5")  # the peak begins anew
         cpu_before, memory_before = cpu_seconds(), memory_mib("VmRSS")

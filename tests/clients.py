@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import importlib
 import json
 import os
@@ -135,7 +134,7 @@ class Grpcurl(Program):
         for line in re.findall(r"^\s*\d+\)\s*(\{.*\})$", result.stderr, re.MULTILINE):
             detail: Json = json.loads(line)
             if detail["@type"].endswith("ErrorInfo"):
-                _take(reply, base64.b64decode(detail["@value"]))
+                reply.reason, reply.metadata = detail["reason"], detail["metadata"]
         return reply
 
 

@@ -1,10 +1,13 @@
-"""What stands in a test server's SQLite file, read beside the running server."""
+"""A test's SQLite file: made, and read beside the running server."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
 from typing import TYPE_CHECKING, Any
+
+from dashkeeper.store.databases.sqlite import SQLiteDatabase
 
 if TYPE_CHECKING:
     from tests.server import RunningServer
@@ -34,3 +37,29 @@ def stored_revisions(server: RunningServer, project_id: str, dashboard_id: str) 
 
 def _open(server: RunningServer) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{server.database_path}?mode=ro", uri=True)
+
+
+def migrate_sqlite(path: str, to: str = "head") -> None:
+    """Bring a file to a version of the schema, as `dashkeeper migrate` does."""
+
+    async def migrate() -> None:
+        database = SQLiteDatabase(path)
+        try:
+            await database.migrate(to)
+        finally:
+            await database.close()
+
+    asyncio.run(migrate())
+
+
+def sqlite_schema_version(path: str) -> str | None:
+    """Return the version of the schema that a file has."""
+
+    async def read() -> str | None:
+        database = SQLiteDatabase(path)
+        try:
+            return await database.schema_version()
+        finally:
+            await database.close()
+
+    return asyncio.run(read())

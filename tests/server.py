@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import jwt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
 SECRET = "a secret of the tests, long enough for HS512: 0123456789abcdefghijklmnopqrstuvwxyz"
@@ -57,7 +57,7 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def running_server(folder: Path, **settings: str) -> Iterator[RunningServer]:
+def running_server(folder: Path, **settings: str) -> Generator[RunningServer]:
     """Run a server on the database in this folder; settings by their names without the prefix."""
     folder.mkdir(parents=True, exist_ok=True)
     log_path = folder / "log"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.api import Reply
-    from tests.broken_rules import BrokenRule, ValidRequest
+    from tests.broken_rules import Case
     from tests.server import RunningServer
 
 LISTENERS = ("grpc", "connect-json")
@@ -52,7 +52,7 @@ def assert_refused(reply: Reply, fields: set[str] | frozenset[str]) -> None:
 @pytest.mark.parametrize("transport", LISTENERS)
 @pytest.mark.parametrize("rule", BROKEN_RULES + CODE_RULES, ids=lambda rule: rule.id)
 def test_request_with_broken_rule_is_refused_with_its_paths(
-    apis: dict[str, Api], transport: str, rule: BrokenRule
+    apis: dict[str, Api], transport: str, rule: Case
 ) -> None:
     assert_refused(send(apis[transport], rule.method, rule.request), rule.fields)
 
@@ -60,7 +60,7 @@ def test_request_with_broken_rule_is_refused_with_its_paths(
 @pytest.mark.parametrize("transport", ["connect-proto", "grpc-web"])
 @pytest.mark.parametrize("rule", A_HANDFUL + TOGETHER, ids=lambda rule: rule.id)
 def test_request_with_broken_rule_on_other_protocols_is_refused_alike(
-    apis: dict[str, Api], transport: str, rule: BrokenRule
+    apis: dict[str, Api], transport: str, rule: Case
 ) -> None:
     assert_refused(send(apis[transport], rule.method, rule.request), rule.fields)
 
@@ -68,7 +68,7 @@ def test_request_with_broken_rule_on_other_protocols_is_refused_alike(
 @pytest.mark.parametrize("transport", LISTENERS)
 @pytest.mark.parametrize("valid", VALID_REQUESTS, ids=lambda valid: valid.id)
 def test_request_at_the_edge_of_the_rules_is_not_refused_by_them(
-    apis: dict[str, Api], transport: str, valid: ValidRequest
+    apis: dict[str, Api], transport: str, valid: Case
 ) -> None:
     reply = send(apis[transport], valid.method, {**valid.request, **_dry_run(valid.method)})
     assert reply.reason != "INVALID_REQUEST", reply.violations
@@ -234,6 +234,4 @@ def test_json_with_a_thousand_unknown_keys_is_refused_with_some_paths(apis: dict
 @pytest.mark.parametrize("number", [5, 99, -1, 2**31 - 1, -(2**31)])
 def test_enum_of_unknown_number_is_refused(apis: dict[str, Api], transport: str, number: int) -> None:
     request = changed("Upsert", {f"{QUERY}.granularity": number, f"{QUERY}.aggregation": number})
-    assert_refused(
-        send(apis[transport], "Upsert", request), {f"{QUERY}.granularity", f"{QUERY}.aggregation"}
-    )
+    assert_refused(send(apis[transport], "Upsert", request), {f"{QUERY}.granularity", f"{QUERY}.aggregation"})

@@ -62,7 +62,7 @@ def test_revision_holds_the_state_and_what_was_done_to_the_tiles(
     changes = [TileChanges.from_binary(row["tile_changes"]) for row in found]
     assert changes[0].created == ids(STORED)
     assert (changes[2].created, changes[2].moved) == (["n"], ["b"])
-    assert (changes[2].updated, changes[2].deleted) == (["c"], ["d"])
+    assert (changes[2].updated, changes[2].deleted, changes[2].unchanged) == (["c"], ["d"], [])
     assert [changes[number].to_binary() for number in (1, 3, 4)] == [b""] * 3
     assert Dashboard.from_binary(found[3]["header"]).deleted_at is not None
 

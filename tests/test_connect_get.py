@@ -14,6 +14,8 @@ from tests.api import connect_error
 from tests.tiles import Json, markdown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.api import Api
     from tests.server import RunningServer
 
@@ -25,8 +27,14 @@ def make(api: Api) -> None:
     api.call("Create", {"name": "Größe & Co. + 100%", "dashboardId": "a", "tiles": [markdown("one")]})
 
 
+@pytest.fixture(scope="module")
+def http(server: RunningServer) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.http) as client:
+        yield client
+
+
 def get(
-    server: RunningServer, api: Api, method: str, request: Json, encoding: str = "json", **headers: str | None
+    http: httpx.Client, api: Api, method: str, request: Json, encoding: str = "json", **headers: str | None
 ) -> httpx.Response:
     """Read by GET; a header given as None is left out."""
     text = json.dumps(request)
@@ -35,8 +43,7 @@ def get(
         binary = REQUESTS[method].from_json(text).to_binary()
         params |= {"base64": "1", "message": urlsafe_b64encode(binary).decode().rstrip("=")}
     merged = {name: value for name, value in (api.headers | headers).items() if value is not None}
-    url = f"{server.http}/dashboards.v1.DashboardsService/{method}"
-    return httpx.get(url, params=params, headers=merged)
+    return http.get(f"/dashboards.v1.DashboardsService/{method}", params=params, headers=merged)
 
 
 def assert_private(response: httpx.Response) -> None:
@@ -51,10 +58,10 @@ def assert_private(response: httpx.Response) -> None:
     [("Get", {"id": "a"}), ("List", {"nameContains": "größe & co. + 100%"}), ("List", {})],
 )
 def test_get_answers_what_post_answers(
-    server: RunningServer, one_api: Api, method: str, request_: Json, encoding: str
+    http: httpx.Client, one_api: Api, method: str, request_: Json, encoding: str
 ) -> None:
     make(one_api)
-    response = get(server, one_api, method, request_, encoding)
+    response = get(http, one_api, method, request_, encoding)
     assert (response.status_code, response.headers["content-type"]) == (200, f"application/{encoding}")
     body = response.content
     if encoding == "proto":
@@ -65,13 +72,11 @@ def test_get_answers_what_post_answers(
     assert_private(response)
 
 
-def test_get_of_an_answer_that_is_compressed_tells_caches_the_same(
-    server: RunningServer, one_api: Api
-) -> None:
+def test_get_of_an_answer_that_is_compressed_tells_caches_the_same(http: httpx.Client, one_api: Api) -> None:
     make(one_api)
     tiles = [markdown(f"t{number}", "text " * 1_000) for number in range(10)]
     one_api.call("Upsert", {"dashboardId": "a", "tiles": tiles})
-    response = get(server, one_api, "Get", {"id": "a"}, **{"accept-encoding": "gzip"})
+    response = get(http, one_api, "Get", {"id": "a"}, **{"accept-encoding": "gzip"})
     assert response.headers["content-encoding"] == "gzip"
     assert response.json()["dashboard"]["tileCount"] == 10
     assert_private(response)
@@ -90,10 +95,10 @@ def test_get_of_an_answer_that_is_compressed_tells_caches_the_same(
     ],
 )
 def test_get_that_fails_tells_caches_the_same(
-    server: RunningServer, one_api: Api, method: str, request_: Json, headers: Json, status: int, code: str
+    http: httpx.Client, one_api: Api, method: str, request_: Json, headers: Json, status: int, code: str
 ) -> None:
     make(one_api)
-    response = get(server, one_api, method, request_, **headers)
+    response = get(http, one_api, method, request_, **headers)
     assert response.status_code == status
     reply = connect_error(response.content, dict(response.headers))
     assert (reply.code, bool(reply.reason), reply.request_id) == (
@@ -114,11 +119,9 @@ def test_get_that_fails_tells_caches_the_same(
         ("Undelete", {"id": "a"}),
     ],
 )
-def test_writes_are_not_served_by_get(
-    server: RunningServer, one_api: Api, method: str, request_: Json
-) -> None:
+def test_writes_are_not_served_by_get(http: httpx.Client, one_api: Api, method: str, request_: Json) -> None:
     make(one_api)
     before = one_api.call("List").body
-    response = get(server, one_api, method, request_)
+    response = get(http, one_api, method, request_)
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
     assert one_api.call("List").body == before

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
-from dashkeeper.store.databases import sqlite_engine
+from dashkeeper.store.databases.sqlite import sqlite_engine
 from tests.api import Api
 from tests.server import make_token, running_server
 

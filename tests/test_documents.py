@@ -59,10 +59,15 @@ def test_readme_in_python_creates_and_fills(base_url: str) -> None:
 
 
 def test_api_examples_answer_as_the_page_says(base_url: str) -> None:
-    script = re.sub(r"^call (\w+) ", r"echo; echo -n '\1 '; call \1 ", blocks("docs/api.md", "bash"), flags=re.M)
+    script = re.sub(
+        r"^call (\w+) ", r"echo; echo -n '\1 '; call \1 ", blocks("docs/api.md", "bash"), flags=re.MULTILINE
+    )
     answers = [line for line in run(["bash", "-euc"], script, base_url).splitlines() if line]
     codes = [re.search(r'"code": ?"(\w+)"', answer) for answer in answers]
-    found = [f"{answer.split()[0]} {code[1] if code else 'ok'}" for answer, code in zip(answers, codes, strict=True)]
+    found = [
+        f"{answer.split()[0]} {code[1] if code else 'ok'}"
+        for answer, code in zip(answers, codes, strict=True)
+    ]
     assert found == [
         "Create ok",
         "Upsert ok",
@@ -79,4 +84,6 @@ def test_api_examples_answer_as_the_page_says(base_url: str) -> None:
         "List ok",
         "Undelete ok",
     ]
-    assert answers[9].partition(" ")[2] == answers[10].partition(" ")[2], "the same request id, the same answer"
+    assert answers[9].partition(" ")[2] == answers[10].partition(" ")[2], (
+        "the same request id, the same answer"
+    )

@@ -49,7 +49,7 @@ def large(server: RunningServer, project_id: str) -> Iterator[Api]:
     api.close()
 
 
-def test_dashboard_of_3_5_mib_is_kept_and_one_byte_more_is_not(
+def test_dashboard_of_3_5_mib_is_kept_and_a_larger_one_is_not(
     server: RunningServer, project_id: str, large: Api
 ) -> None:
     at_limit = tiles_for(large, MAX_DASHBOARD_BYTES - SLACK)

@@ -46,9 +46,11 @@ def test_list_gives_all_of_a_dashboard_but_its_tiles(api: Api) -> None:
 def test_list_of_another_project_is_apart(server: RunningServer, one_api: Api, project_id: str) -> None:
     create(one_api, "a")
     other = Api(server, "grpc", make_token(project_id, f"{project_id}-2"), f"{project_id}-2")
+    create(other, "a", labels={"team": "web"})
     create(other, "b")
-    assert listed(other) == ["b"]
+    assert listed(other) == ["a", "b"]
     assert listed(one_api) == ["a"]
+    assert listed(one_api, labels={"team": "web"}) == []
     other.close()
 
 

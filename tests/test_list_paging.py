@@ -32,13 +32,15 @@ def create(api: Api, dashboard_id: str, name: str = "A", **fields: object) -> Js
 
 def pages(api: Api, **request: object) -> Iterator[list[Json]]:
     """Give page after page, until one has no token."""
-    token = ""
+    token, tokens = "", {""}
     while True:
         reply = api.call("List", request | {"pageToken": token})
         assert reply.code == "ok", reply
         yield reply.body.get("dashboards", [])
         if not (token := reply.body.get("nextPageToken", "")):
             return
+        assert token not in tokens, "the pages go round in a circle"
+        tokens.add(token)
 
 
 @pytest.fixture

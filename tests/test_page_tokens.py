@@ -92,7 +92,7 @@ FORGERIES: dict[str, Callable[[list[Any]], str]] = {
     "id-null": lambda it: packed([it[0], it[1], None]),
     "id-zero-character": lambda it: packed([it[0], it[1], "a\0"]),
     "id-lone-surrogate": lambda it: packed([it[0], it[1], "\ud800"]),
-    "too-long-for-any": lambda it: packed([it[0], it[1], "a" * 1_000]),
+    "too-long-for-any": lambda it: packed([it[0], it[1], "a" * 10_000]),
 }
 
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import httpx
-import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
 
+from dashkeeper.transport.http1 import MAX_HEAD_BYTES
 from tests.api import TRANSPORTS, Api
 from tests.attack import SERVICE
 from tests.server import AUDIENCE, ISSUER, SECRET, make_token
@@ -131,7 +132,7 @@ BAD_TOKENS: dict[str, Callable[[], str]] = {
     "claims-null": lambda: signed(HEADER, None),
     "claims-text": lambda: signed(HEADER, b"not json"),
     "claims-not-utf-8": lambda: signed(HEADER, b'{"sub":"\xff"}'),
-    "claims-nested": lambda: signed(HEADER, b"[" * 3_000 + b"]" * 3_000),
+    "claims-nested": lambda: signed(HEADER, b"[" * 2_000 + b"]" * 2_000),
     "header-array": lambda: signed([HEADER], claims()),
     "header-text": lambda: signed(b"not json", claims()),
     "header-nested": lambda: signed(b"[" * 3_000, claims()),
@@ -196,10 +197,15 @@ def test_two_authorization_headers_are_refused(server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("size", [17_000, 1 << 20])
-def test_token_of_a_megabyte_is_refused(apis: dict[str, Api], size: int) -> None:
+def test_token_too_long_is_refused(server: RunningServer, apis: dict[str, Api], size: int) -> None:
     long = signed(HEADER, claims(padding="x" * size))
-    reply = apis["connect-json"].call("List", authorization=f"Bearer {long}")
-    assert reply.code in {"unauthenticated", "unknown"}  # or HTTP refuses the head as too large
+    if size > MAX_HEAD_BYTES:
+        headers = {"authorization": f"Bearer {long}", "x-project-id": PROJECT}
+        url = f"{server.http}/dashboards.v1.DashboardsService/List"
+        assert httpx.post(url, json={}, headers=headers).status_code == 431
+    else:
+        reply = apis["connect-json"].call("List", authorization=f"Bearer {long}")
+        assert reply.code == "unauthenticated"
     assert apis["grpc"].call("List", authorization=f"Bearer {long}").code == "resource_exhausted"
     assert apis["grpc"].call("List").code == "ok"
 
@@ -240,7 +246,7 @@ def test_keys_that_a_token_points_to_are_never_fetched(apis: dict[str, Api]) -> 
             pass
 
     key = ec.generate_private_key(ec.SECP256R1())
-    jwk = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key()))
+    jwk = json.loads(ECAlgorithm.to_jwk(key.public_key()))
     with http.server.HTTPServer(("127.0.0.1", 0), Keys) as listener:
         thread = threading.Thread(target=listener.serve_forever)
         thread.start()

@@ -16,6 +16,8 @@ from dashkeeper.gen.dashboards.v1.dashboards_pb import GetResponse
 from dashkeeper.gen.dashboards.v1.upsert_pb import UpsertResponse
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.api import Api
     from tests.server import RunningServer
 
@@ -71,8 +73,11 @@ GET_REQUEST = field(1, "a")
 class Raw:
     """Calls the server with bytes, and gives the bytes that it answers."""
 
-    def __init__(self, server: RunningServer, transport: str, headers: dict[str, str]) -> None:
+    def __init__(
+        self, server: RunningServer, http: httpx.Client, transport: str, headers: dict[str, str]
+    ) -> None:
         self._server = server
+        self._http = http
         self._transport = transport
         self._headers = headers
 
@@ -83,7 +88,7 @@ class Raw:
                 call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
                 return call(body, metadata=tuple(self._headers.items()), timeout=30)
         headers = {**self._headers, "content-type": "application/proto"}
-        response = httpx.post(f"{self._server.http}{path}", content=body, headers=headers)
+        response = self._http.post(f"{self._server.http}{path}", content=body, headers=headers)
         assert response.status_code == 200, response.text
         return response.content
 
@@ -91,9 +96,15 @@ class Raw:
         return UpsertResponse.from_binary(self("Upsert", upsert_request(*tiles)))
 
 
+@pytest.fixture(scope="module")
+def http() -> Iterator[httpx.Client]:
+    with httpx.Client() as client:
+        yield client
+
+
 @pytest.fixture(params=["grpc", "connect-proto"])
-def raw(server: RunningServer, one_api: Api, request: pytest.FixtureRequest) -> Raw:
-    return Raw(server, request.param, one_api.headers)
+def raw(server: RunningServer, http: httpx.Client, one_api: Api, request: pytest.FixtureRequest) -> Raw:
+    return Raw(server, http, request.param, one_api.headers)
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -137,6 +148,8 @@ def test_unknown_field_counts_where_a_tile_without_id_is_recognised(raw: Raw) ->
     )
     assert reply.dashboard is not None
     assert [each.id for each in reply.dashboard.tiles] == ["plain", "newer", "new"]
+    answer = raw("Get", GET_REQUEST)
+    assert (answer.count(NEW), answer.count(NEWER)) == (1, 1)
     reply = raw.upsert(tile("markdown", NEW, tile_id=""))
     assert reply.dashboard is not None
     assert reply.dashboard.tiles[0].id.startswith("tile_")

@@ -25,6 +25,9 @@ MAX_ITEMS = 20_000
 _MAX_PARTS = 5 * MAX_ITEMS
 """The most fields, set or unknown, that a request holds altogether."""
 
+_MAX_FIELDS = 100
+"""More than any message has."""
+
 MAX_DEPTH = 90
 """The deepest that a JSON body nests objects and arrays."""
 
@@ -45,21 +48,27 @@ def check_json(body: bytes) -> None:
     small = len(body) <= _HARMLESS_BYTES
     if small and body.count(b"[") + body.count(b"{") <= _HARMLESS_BRACKETS:
         return
-    open_brackets: list[int] = []
+    # For each open bracket: the values it holds so far.
+    counts: list[int] = []
+    is_array: list[bool] = []
     items = parts = 0
     for char in _JSON_STRING.sub(b"", body).translate(None, _NOT_STRUCTURE):
-        if char in b"[{":
-            open_brackets.append(char)
-            if len(open_brackets) > MAX_DEPTH:
-                raise InvalidRequestError(f"the body nests deeper than {MAX_DEPTH}", reason="TOO_DEEP")
-        elif char in b"]}":
-            if open_brackets:
-                open_brackets.pop()
+        if char in b"]}":
+            if counts:
+                counts.pop()
+                is_array.pop()
             continue
+        if char in b"[{":
+            counts.append(0)
+            is_array.append(char == ord("["))
+            if len(counts) > MAX_DEPTH:
+                raise InvalidRequestError(f"the body nests deeper than {MAX_DEPTH}", reason="TOO_DEEP")
+        # A comma stands before each value but the first, which its bracket stands for.
         parts += 1
-        # A comma stands before each item but the first, which its bracket stands for.
-        if open_brackets and open_brackets[-1] == ord("["):
-            items += 1
+        if counts:
+            counts[-1] += 1
+            if is_array[-1] or counts[-1] > _MAX_FIELDS:  # an object with more is a map
+                items += 1
         if items > MAX_ITEMS or parts > _MAX_PARTS:
             raise _too_many()
 

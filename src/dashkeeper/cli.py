@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import os
 import signal
 import sqlite3
@@ -28,9 +29,10 @@ from dashkeeper.tokens import make_token
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+log = logging.getLogger(__name__)
+
 app = typer.Typer(
     help="Dashboards as a service: the system of record for dashboards.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -100,6 +102,7 @@ async def _serve(settings: Settings, *, dev: bool) -> None:
             sys.stdout.write(greeting(settings, server))
             sys.stdout.flush()
         await stopping.wait()
+        log.info("stopping: calls in flight may finish")
     finally:
         await server.stop()
 
@@ -200,9 +203,16 @@ def version() -> None:
 def main() -> None:
     """Run the command. What a person did wrong is told in one line, exit code 2."""
     try:
-        app()
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
+    except typer.TyperException as error:
+        # Its str() names a parameter in Python's way; usage errors know better.
+        words = getattr(error, "format_message", error.__str__)()
+        _refuse(f"{words.rstrip('.')}: see `dashkeeper --help`")
     except (ConfigError, DashkeeperError) as error:
-        _refuse(str(error))
+        cause = (
+            getattr(error.__cause__, "orig", error.__cause__) if isinstance(error, DashkeeperError) else None
+        )
+        _refuse(f"{error} ({cause})" if cause else str(error))
     except (DatabaseError, sqlite3.Error) as error:
         _refuse(
             f"the database can't be used: {getattr(error, 'orig', None) or error}: see {PREFIX}DATABASE_URL"

@@ -32,6 +32,7 @@ M = TypeVar("M", bound=Message)
 Encoding = Literal["proto", "json"]
 
 _WELL_KNOWN = "google.protobuf."
+_MAX_REASON_LENGTH = 200
 
 
 def decode(body: bytes, encoding: Encoding, message: type[M], *, max_bytes: int) -> M:
@@ -49,16 +50,14 @@ def decode(body: bytes, encoding: Encoding, message: type[M], *, max_bytes: int)
         try:
             return message.from_binary(body)
         except (ValueError, RecursionError) as error:
-            raise _malformed(
-                f"the body is not a {message.desc().type_name} in binary form: {error}"
-            ) from error
+            raise _malformed(message.desc(), "in binary form", error) from error
     check_json(body)
     try:
         return message.from_json(body or b"{}")
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         if unknown := _unknown_parts(body, message.desc()):
             raise InvalidRequestError.of(unknown) from error
-        raise _malformed(f"the body is not a {message.desc().type_name} as JSON: {error}") from error
+        raise _malformed(message.desc(), "as JSON", error) from error
 
 
 def encode(message: Message, encoding: Encoding) -> bytes:
@@ -75,8 +74,16 @@ def too_large(max_bytes: int) -> ResourceExhaustedError:
     )
 
 
-def _malformed(message: str) -> InvalidRequestError:
-    return InvalidRequestError(message, reason="MALFORMED_REQUEST")
+def _malformed(message: DescMessage, form: str, error: Exception) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"the body is not a {message.type_name} {form}: {_shown(str(error), _MAX_REASON_LENGTH)}",
+        reason="MALFORMED_REQUEST",
+    )
+
+
+def _shown(text: str, length: int = 100) -> str:
+    """Return a piece of the request that can be shown: not too long, and without lone surrogates."""
+    return text[:length].encode(errors="replace").decode()
 
 
 def _unknown_parts(body: bytes, message: DescMessage) -> list[Violation]:
@@ -101,7 +108,7 @@ def _walk_message(value: Any, message: DescMessage, path: str) -> Iterator[Viola
         return
     fields = {name: field for field in message.fields for name in (field.json_name, field.name)}
     for key, inner in cast("dict[str, Any]", value).items():
-        inner_path = f"{path}.{key[:100]}" if path else key[:100]
+        inner_path = f"{path}.{_shown(key)}" if path else _shown(key)
         if (field := fields.get(key)) is None:
             yield Violation(inner_path, f"is not a field of {message.type_name}")
         else:
@@ -121,7 +128,7 @@ def _walk_field(value: Any, field: DescFieldValue, path: str) -> Iterator[Violat
         case DescFieldValueMap():
             entries: dict[str, Any] = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
             for key, item in entries.items():
-                yield from _walk_element(item, field.value, f"{path}[{json.dumps(key[:100])}]")
+                yield from _walk_element(item, field.value, f"{path}[{json.dumps(_shown(key))}]")
         case _:
             return
 
@@ -132,4 +139,4 @@ def _walk_element(value: Any, element: DescMessage | DescEnum | ScalarType, path
     elif isinstance(element, DescEnum) and isinstance(value, str):
         words = [known.name for known in element.values]
         if value not in words:
-            yield Violation(path, f'"{value[:100]}" is not one of {", ".join(words[1:])}')
+            yield Violation(path, f'"{_shown(value)}" is not one of {", ".join(words[1:])}')

@@ -108,7 +108,10 @@ def format_duration(duration: timedelta) -> str:
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
 OptionalAddress = Annotated[
-    Address | None, BeforeValidator(_parse_address), PlainSerializer(lambda value: str(value or "off"))
+    Address | None,
+    NoDecode,
+    BeforeValidator(_parse_address),
+    PlainSerializer(lambda value: str(value or "off")),
 ]
 CommaList = Annotated[list[str], NoDecode, BeforeValidator(_split), PlainSerializer(",".join)]
 
@@ -276,7 +279,11 @@ def load_settings(**flags: Any) -> Settings:
         ConfigError: If a setting is unknown or wrong.
     """
     names = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    for name in (*os.environ, *dotenv_values(".env")):
+    try:
+        from_file = dotenv_values(".env")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f".env can't be read: {error}: it must be a text file in UTF-8") from error
+    for name in (*os.environ, *from_file):
         if name.upper().startswith(PREFIX) and name.upper() not in names:
             raise ConfigError(
                 f"{name} is not a setting of this version: see `dashkeeper serve --help`, or unset it"

@@ -56,8 +56,10 @@ def _secret(*, create: bool) -> str:
             file.write(secrets.token_urlsafe(48) + "\n")
     try:
         return SECRET_FILE.read_text(encoding="ascii").strip()
-    except OSError as error:
-        raise ConfigError(f"{SECRET_FILE} can't be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{SECRET_FILE} can't be read: {error}: delete it to have a new one made"
+        ) from error
 
 
 async def add_samples(server: Server) -> None:

@@ -151,6 +151,11 @@ class UnavailableError(DashkeeperError):
     CODE = Code.UNAVAILABLE
 
 
+def shutting_down() -> UnavailableError:
+    """Make the error of a server that is stopping."""
+    return UnavailableError("the server is shutting down: try another one", reason="SHUTTING_DOWN")
+
+
 class DeadlineExceededError(DashkeeperError):
     """The caller's deadline passed; the work was stopped."""
 

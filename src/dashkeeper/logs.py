@@ -18,7 +18,13 @@ def configure_logging(level: str, style: Literal["text", "json"] | None) -> None
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JSONFormatter() if style == "json" else _TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # grpcio logs headers that aren't text as they are, a token among them.
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_not_about_a_header)
     logging.getLogger("alembic").setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+def _is_not_about_a_header(record: logging.LogRecord) -> bool:
+    return "Invalid encoding" not in str(record.msg)
 
 
 def _extra(record: logging.LogRecord) -> dict[str, object]:

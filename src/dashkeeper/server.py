@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -17,6 +18,7 @@ from connectrpc_grpcreflect import (  # pyright: ignore[reportMissingTypeStubs] 
 from dashkeeper.auth import Authenticator
 from dashkeeper.config import PREFIX, ConfigError
 from dashkeeper.gen.dashboards.v1.dashboards_connect import DashboardsService
+from dashkeeper.gen.google.rpc import error_details_pb
 from dashkeeper.gen.grpc.health.v1.health_connect import Health as HealthService
 from dashkeeper.health import Health
 from dashkeeper.pipeline import Pipeline, Service
@@ -28,6 +30,7 @@ from dashkeeper.store.migrations import SCHEMA
 from dashkeeper.store.sql.store import SQLStore
 from dashkeeper.transport.grpc import GrpcListener
 from dashkeeper.transport.http import http_application
+from dashkeeper.transport.http1 import BoundedHttpProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator, Sequence
@@ -106,9 +109,9 @@ class Server:
             application = http_application(
                 self.pipeline, self.health, cors_origins=self._settings.cors_origins
             )
-            self.http_address, sockets = _bind_http(address)
-            self._http = _HTTPServer(application, address.path or None)
-            self._serving_http = asyncio.create_task(self._http.serve(sockets))
+            self.http_address, listener = _bind_http(address)
+            self._http = _HTTPServer(application)
+            self._serving_http = asyncio.create_task(self._http.serve([listener]))
             await self._http.listening.wait()
             log.info("HTTP is served on %s", self.http_address)
         self._purging = asyncio.create_task(keep_purging(self.store))
@@ -116,7 +119,6 @@ class Server:
     async def stop(self) -> None:
         """Be not ready, take no new call, let calls in flight finish (30 s at most), close the store."""
         self.health.stop()
-        log.info("stopping: calls in flight may finish")
         stopping: list[Awaitable[None]] = [self._grpc.stop(GRACE_SECONDS)] if self._grpc is not None else []
         if self._http is not None and self._serving_http is not None:
             self._http.should_exit = True
@@ -126,10 +128,13 @@ class Server:
             self._purging.cancel()
             await asyncio.wait([self._purging])
         await self.store.close()
-        log.info("stopped")
 
     def _add_reflection(self, listener: GrpcListener) -> None:
-        descs = [*(service.desc for service in self.pipeline.services), HealthService.desc()]
+        descs = [
+            *(service.desc for service in self.pipeline.services),
+            HealthService.desc(),
+            error_details_pb.desc(),  # so that grpcurl can show an error's details
+        ]
         for reflection in (ServerReflectionService, ServerReflectionAlphaService):
             listener.add_open_service(reflection.desc(), reflection(*descs))
 
@@ -165,12 +170,12 @@ def services(store: Store, settings: Settings) -> Sequence[Service]:
 class _HTTPServer(uvicorn.Server):
     """uvicorn, told when to stop by us instead of by signals."""
 
-    def __init__(self, application: ASGIApp, unix_path: str | None) -> None:
+    def __init__(self, application: ASGIApp) -> None:
         super().__init__(
             uvicorn.Config(
                 application,
-                uds=unix_path,
-                http="httptools",
+                http=BoundedHttpProtocol,
+                ws="none",
                 lifespan="off",
                 log_config=None,
                 log_level="warning",
@@ -189,21 +194,33 @@ class _HTTPServer(uvicorn.Server):
         await super().startup(sockets)
         self.listening.set()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for connection in list(self.server_state.connections):
+            cycle = getattr(connection, "cycle", None)
+            if cycle is not None and cycle.more_body:  # its request hasn't arrived whole: don't wait for it
+                connection.transport.abort()
+        await super().shutdown(sockets)
+
 
 def _bind_grpc(listener: GrpcListener, address: Address) -> Address:
-    _check_unused(address, "GRPC_ADDRESS")
+    if address.path:
+        _check_unused(address, "GRPC_ADDRESS")
     try:
         port = listener.bind(str(address))
     except RuntimeError as error:
-        raise _cannot_listen(address, "GRPC_ADDRESS", "it is in use, or not this machine's") from error
+        reason = "it is in use, or can't be had on this machine"
+        raise _cannot_listen(address, "GRPC_ADDRESS", reason) from error
     return address.with_port(port)
 
 
-def _bind_http(address: Address) -> tuple[Address, list[socket.socket] | None]:
-    _check_unused(address, "HTTP_ADDRESS")
-    if address.path:
-        return address, None
+def _bind_http(address: Address) -> tuple[Address, socket.socket]:
     try:
+        if address.path:
+            _check_unused(address, "HTTP_ADDRESS")
+            Path(address.path).unlink(missing_ok=True)
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            listener.bind(address.path)
+            return address, listener
         family, kind, _, _, where = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
@@ -213,13 +230,11 @@ def _bind_http(address: Address) -> tuple[Address, list[socket.socket] | None]:
         listener.bind(where)
     except OSError as error:
         raise _cannot_listen(address, "HTTP_ADDRESS", error.strerror or str(error)) from error
-    return address.with_port(listener.getsockname()[1]), [listener]
+    return address.with_port(listener.getsockname()[1]), listener
 
 
 def _check_unused(address: Address, setting: str) -> None:
     """Refuse a Unix socket that somebody listens on: binding would take it away without an error."""
-    if not address.path:
-        return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, contextlib.suppress(OSError):
         probe.connect(address.path)
         raise _cannot_listen(address, setting, "another process listens there")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import protovalidate
 
 from dashkeeper.errors import MAX_VIOLATIONS, InvalidRequestError, Violation
-from dashkeeper.gen.dashboards.v1.changes_pb import CreateRequest
+from dashkeeper.gen.dashboards.v1.changes_pb import CreateRequest, UpdateRequest
+from dashkeeper.gen.dashboards.v1.dashboards_pb import ListRequest
 from dashkeeper.gen.dashboards.v1.upsert_pb import UpsertRequest
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ _MAX_SECONDS = 253_402_300_799
 
 _FULLY_REPORTED_ITEMS = 2_000
 """Reporting all that is wrong takes some 50 µs an item: of a larger request, only the first is told."""
+
+_MAX_KEY_LENGTH = 100
 
 _PATTERNS_IN_WORDS = {
     r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$": (
@@ -49,6 +52,8 @@ def validate(request: Message) -> None:
     if isinstance(request, CreateRequest | UpsertRequest):
         violations += _broken_tile_rules(request.tiles)
         reports_all = _count_items(request.tiles) <= _FULLY_REPORTED_ITEMS
+    if isinstance(request, CreateRequest | UpdateRequest | ListRequest):
+        reports_all &= len(request.labels) <= _FULLY_REPORTED_ITEMS
     try:
         found = protovalidate.collect_violations(request, fail_fast=True)
         if found and reports_all:
@@ -113,5 +118,7 @@ def _path(field: protovalidate.FieldPathPb | None) -> str:
     for element in field.elements if field is not None else ():
         path += f".{element.field_name}" if path else element.field_name
         if element.subscript is not None:
-            path += f"[{json.dumps(element.subscript.value, ensure_ascii=False)}]"
+            key = element.subscript.value
+            key = key[:_MAX_KEY_LENGTH] if isinstance(key, str) else key
+            path += f"[{json.dumps(key, ensure_ascii=False)}]"
     return path

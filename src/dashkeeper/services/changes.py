@@ -24,7 +24,15 @@ from dashkeeper.gen.dashboards.v1.history_pb import RestoreResponse
 from dashkeeper.gen.dashboards.v1.upsert_pb import TileChanges, UpsertResponse
 from dashkeeper.services.ids import new_tile_id
 from dashkeeper.services.reconcile import compare, reconcile
-from dashkeeper.services.states import check_etag, live, missing, next_state, preview, same_content
+from dashkeeper.services.states import (
+    check_etag,
+    check_size,
+    live,
+    missing,
+    next_state,
+    preview,
+    same_content,
+)
 from dashkeeper.store.base import Outcome, Stored
 
 if TYPE_CHECKING:
@@ -169,6 +177,8 @@ class DashboardChanges:
         if current is not None and current.deleted_at is None and same_content(current, content):
             return Outcome(reply=reply(current))
         state = next_state(content, stored, self.subject)
+        if kind != "UNDELETE":  # which brings back what was stored, however large
+            check_size(state)
         shown = preview(state, current) if request.validate_only else state
         return Outcome(reply=reply(shown), state=state, kind=kind, tile_changes=changes or TileChanges())
 

@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 
 MAX_PAGE_SIZE = 1_000
 MAX_REVISIONS_PAGE_SIZE = 100
-MAX_PAGE_BYTES = 3_670_016
-"""3.5 MiB: an answer always fits a client's limit of 4 MiB."""
+MAX_PAGE_BYTES = 3_670_016 - 4_096
+"""3.5 MiB less the longest token: an answer always fits a client's limit of 4 MiB."""
 
 _NEWEST = 2**63 - 1
 

@@ -79,8 +79,6 @@ def next_state(content: Dashboard, stored: Stored, subject: str) -> Dashboard:
     Content without created_at is a dashboard that begins, anew or for the first time: created now,
     by this subject. Revisions go on all the same.
 
-    Raises:
-        ResourceExhaustedError: If it would be larger than a stored dashboard may be.
     """
     last_update = stored.dashboard.updated_at if stored.dashboard is not None else None
     # Never before the last change, whatever the clock does.
@@ -94,6 +92,15 @@ def next_state(content: Dashboard, stored: Stored, subject: str) -> Dashboard:
     if state.created_at is None:
         state.created_at = state.updated_at
         state.created_by = subject
+    return state
+
+
+def check_size(state: Dashboard) -> None:
+    """Check that a state with new content isn't too large.
+
+    Raises:
+        ResourceExhaustedError: If it is larger than a stored dashboard may be.
+    """
     size = len(state.to_binary())
     if size > MAX_DASHBOARD_BYTES:
         raise ResourceExhaustedError(
@@ -102,7 +109,6 @@ def next_state(content: Dashboard, stored: Stored, subject: str) -> Dashboard:
             reason="DASHBOARD_TOO_LARGE",
             metadata={"max_bytes": str(MAX_DASHBOARD_BYTES)},
         )
-    return state
 
 
 def preview(state: Dashboard, current: Dashboard | None) -> Dashboard:

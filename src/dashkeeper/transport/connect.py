@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from connectrpc.server import ConnectASGIApplication, Endpoint
 from starlette.datastructures import Headers as HTTPHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 
 from dashkeeper.errors import UnauthenticatedError
 from dashkeeper.methods import method_info, procedure
+from dashkeeper.transport.compression import Gzip
 
 if TYPE_CHECKING:
     from protobuf import DescMethod, DescService
@@ -91,6 +92,7 @@ class ConnectApplication(ConnectASGIApplication[None]):
             endpoints=lambda _: {procedure(method): self._endpoint(method) for method in desc.methods},
             interceptors=[_Admission(pipeline)],
             read_max_bytes=pipeline.max_request_bytes + _LIBRARY_SLACK,
+            compressions=[Gzip()],
             codecs=[_BytesCodec("proto"), _BytesCodec("json")],
         )
         self._pipeline = pipeline
@@ -117,6 +119,11 @@ class Reporting:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        if (name := _undecodable_header(scope)) is not None:
+            message = f"the header {name} must be text in UTF-8"
+            refusal = JSONResponse({"code": "invalid_argument", "message": message}, 400)
+            await refusal(scope, receive, send)
+            return
         headers = HTTPHeaders(scope=scope)
         content_type = headers.get("content-type", "")
         if content_type.startswith("application/grpc") and not content_type.startswith(
@@ -134,3 +141,13 @@ class Reporting:
             _current_call.reset(token)
             if call.caller is not None or call.error is not None:  # else the library refused it first
                 self._pipeline.close(call)
+
+
+def _undecodable_header(scope: Scope) -> str | None:
+    """Return the name of a header that isn't UTF-8: connectrpc would answer 500 with the exception's text."""
+    for name, value in scope["headers"]:
+        try:
+            (name + value).decode()
+        except UnicodeDecodeError:
+            return name.decode("ascii", "replace")
+    return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import grpc
 import grpc.aio
@@ -13,7 +14,8 @@ from connectrpc.errors import ConnectError, ErrorDetail
 from connectrpc.request import Headers, RequestContext
 from protobuf.wkt import Any as AnyMessage
 
-from dashkeeper.errors import InternalError
+from dashkeeper.codec import decode
+from dashkeeper.errors import InternalError, shutting_down
 from dashkeeper.gen.google.rpc.error_details_pb import BadRequest
 from dashkeeper.gen.google.rpc.status_pb import Status
 from dashkeeper.methods import function_name, method_info, procedure
@@ -31,8 +33,11 @@ log = logging.getLogger(__name__)
 _LIBRARY_SLACK = 64 * 1024
 """grpcio's own limit stands this far above ours, so that the ordinary too-large case is ours."""
 
+_MAX_OPEN_REQUEST_BYTES = 64 * 1024
+"""Of a request to health or reflection, which anybody may send."""
+
 _MAX_DETAIL_BYTES = 3_500
-_MAX_MESSAGE_LENGTH = 400
+_MAX_MESSAGE_BYTES = 1_000
 """Clients refuse trailers above 8 KiB, and base64 adds a third: what is longer is shortened."""
 
 _STATUS_CODES = {
@@ -46,6 +51,7 @@ class GrpcListener:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._streams: set[asyncio.Task[Any]] = set()
+        self._is_stopping = False
         self._server = grpc.aio.server(
             options=(
                 ("grpc.max_receive_message_length", pipeline.max_request_bytes + _LIBRARY_SLACK),
@@ -75,6 +81,7 @@ class GrpcListener:
 
     async def stop(self, grace: float) -> None:
         """Take no new call, end open streams, and wait up to `grace` seconds for calls in flight."""
+        self._is_stopping = True
         stopping = asyncio.ensure_future(self._server.stop(grace))
         await asyncio.sleep(0)  # the port closes first, or a client would open its stream again
         for stream in self._streams:
@@ -116,44 +123,51 @@ class GrpcListener:
         def context_of(context: grpc.aio.ServicerContext[Any, Any]) -> Context:
             return RequestContext(method=info, http_method="POST", request_headers=_headers(context))
 
-        async def call_unary(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
+        def decoded(body: bytes) -> Message:
+            return decode(body, "proto", method.input.type, max_bytes=_MAX_OPEN_REQUEST_BYTES)
+
+        async def call_unary(body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
             try:
-                return await function(request, context_of(context))
+                return (await function(decoded(body), context_of(context))).to_binary()
             except Exception as error:
                 await _abort(context, _as_connect_error(error), "")
                 raise
 
         async def call_stream(
-            request: Any, context: grpc.aio.ServicerContext[Any, Any]
-        ) -> AsyncIterator[Message]:
+            body: bytes | AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]
+        ) -> AsyncIterator[bytes]:
             task = asyncio.current_task()
             assert task is not None
             self._streams.add(task)
             try:
+                request: Any = (
+                    decoded(body) if isinstance(body, bytes) else (decoded(part) async for part in body)
+                )
                 async for message in function(request, context_of(context)):
-                    yield message
+                    yield message.to_binary()
+            except asyncio.CancelledError:
+                if not self._is_stopping:
+                    raise
+                # A cancelled stream gets no status from grpcio, and stop would wait for it.
+                task.uncancel()
+                await _abort(context, shutting_down(), "")
             except Exception as error:  # noqa: BLE001 # whatever it is, nothing of it may leave
                 await _abort(context, _as_connect_error(error), "")
             finally:
                 self._streams.discard(task)
 
-        decode, encode = method.input.type.from_binary, _to_binary
         match method.method_kind:
             case "unary":
-                return grpc.unary_unary_rpc_method_handler(call_unary, decode, encode)
+                return grpc.unary_unary_rpc_method_handler(call_unary)
             case "server_streaming":
-                return grpc.unary_stream_rpc_method_handler(call_stream, decode, encode)
+                return grpc.unary_stream_rpc_method_handler(call_stream)
             case _:
-                return grpc.stream_stream_rpc_method_handler(call_stream, decode, encode)
+                return grpc.stream_stream_rpc_method_handler(call_stream)
 
 
 def _headers(context: grpc.aio.ServicerContext[Any, Any]) -> Headers:
     metadata = context.invocation_metadata() or ()
     return Headers([(key, value) for key, value in metadata if isinstance(value, str)])
-
-
-def _to_binary(message: Message) -> bytes:
-    return message.to_binary()
 
 
 def _as_connect_error(error: Exception) -> ConnectError:
@@ -166,7 +180,7 @@ def _as_connect_error(error: Exception) -> ConnectError:
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: ConnectError, request_id: str) -> None:
     """End the call with the error and its details, as google.rpc.Status in the trailers."""
     code = _STATUS_CODES[error.code]
-    status = Status(code=code.value[0], message=error.message[:_MAX_MESSAGE_LENGTH])
+    status = Status(code=code.value[0], message=_fitting(error.message))
     for detail in error.details:
         status.details.append(
             AnyMessage(type_url=f"type.googleapis.com/{detail.type_name}", value=_shortened(detail))
@@ -176,6 +190,14 @@ async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: ConnectErro
         status.message,
         (("x-request-id", request_id), ("grpc-status-details-bin", status.to_binary())),
     )
+
+
+def _fitting(message: str) -> str:
+    """Return the message, cut where it would grow too long for the trailers, which percent-encode it."""
+    if len(quote(message)) <= _MAX_MESSAGE_BYTES:
+        return message
+    longest = _MAX_MESSAGE_BYTES if message.isascii() else _MAX_MESSAGE_BYTES // len(quote("\U0010ffff"))
+    return message[:longest]
 
 
 def _shortened(detail: ErrorDetail) -> bytes:

@@ -9,8 +9,9 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 
+from dashkeeper.methods import procedure
 from dashkeeper.transport.connect import ConnectApplication, Reporting
 
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ def http_application(pipeline: Pipeline, health: Health, *, cors_origins: Sequen
     async def descriptors(_: Request) -> Response:
         return Response(content, media_type="application/x-protobuf")
 
-    services = [ConnectApplication(pipeline, service.desc) for service in pipeline.services]
+    services = [
+        (service.desc, Reporting(ConnectApplication(pipeline, service.desc), pipeline))
+        for service in pipeline.services
+    ]
     cors = Middleware(
         CORSMiddleware,
         allow_origins=cors_origins,
@@ -67,7 +71,7 @@ def http_application(pipeline: Pipeline, health: Health, *, cors_origins: Sequen
             Route("/healthz", alive),
             Route("/readyz", ready),
             Route("/descriptors.binpb", descriptors),
-            *(Mount(service.path, Reporting(service, pipeline)) for service in services),
+            *(Route(procedure(method), app) for desc, app in services for method in desc.methods),
         ],
         middleware=[cors] if cors_origins else [],
     )

@@ -63,8 +63,3 @@ def unavailable() -> UnavailableError:
     return UnavailableError(
         "the database can't be used right now: try again in a moment", reason="DATABASE_UNAVAILABLE"
     )
-
-
-def shutting_down() -> UnavailableError:
-    """Make the error of a store that was closed."""
-    return UnavailableError("the server is shutting down: try another one", reason="SHUTTING_DOWN")

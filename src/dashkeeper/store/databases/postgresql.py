@@ -12,7 +12,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from dashkeeper.store.databases import RetryableError, shutting_down, unavailable
+from dashkeeper.errors import shutting_down
+from dashkeeper.store.databases import RetryableError, unavailable
 from dashkeeper.store.migrations import migrate, schema_version
 
 if TYPE_CHECKING:

@@ -8,13 +8,16 @@ import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
-from dashkeeper.store.databases import shutting_down, unavailable
+from dashkeeper.config import ConfigError
+from dashkeeper.errors import shutting_down
+from dashkeeper.store.databases import unavailable
 from dashkeeper.store.migrations import migrate, schema_version
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ class SQLiteDatabase:
     migrates_itself = True
 
     def __init__(self, path: str) -> None:
+        self._path = path
         self._lookups = sqlite_engine(path, begin=None)
         self._scans = sqlite_engine(path, begin="BEGIN", threads=_SCAN_THREADS)
         self._writes = sqlite_engine(path, begin="BEGIN IMMEDIATE")
@@ -124,7 +128,7 @@ class SQLiteDatabase:
 
     async def schema_version(self) -> str | None:
         """See Database."""
-        return await self.lookup(schema_version)
+        return await self.lookup(schema_version) if self._exists() else None  # opening would make it
 
     async def migrate(self, to: str) -> None:
         """See Database."""
@@ -139,6 +143,12 @@ class SQLiteDatabase:
             self._lookup_connection.close()
         for engine in (self._lookups, self._scans, self._writes):
             engine.dispose()
+
+    def _exists(self) -> bool:
+        path = Path(self._path)
+        if not path.absolute().parent.is_dir():
+            raise ConfigError(f"DASHKEEPER_DATABASE_URL: there is no folder for {path}: make it first")
+        return path.exists()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -35,6 +35,8 @@ def migrate(conn: Connection, to: str = "head") -> None:
     """
     if to == "head" and schema_version(conn) == SCHEMA:
         return
+    if not to or to == "base":
+        raise ConfigError('"--to" takes a version of the schema, such as 0001, or "head"')
     from alembic import command  # noqa: PLC0415 # see above
     from alembic.config import Config  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415

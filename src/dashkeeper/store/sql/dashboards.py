@@ -22,9 +22,9 @@ from dashkeeper.store.tables import (
 from dashkeeper.times import to_microseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row
 
     from dashkeeper.store.base import DashboardQuery, Outcome, Reply, Write
     from dashkeeper.store.sql.room import Room
@@ -68,6 +68,10 @@ _INSERT_LABELS = insert(dashboard_labels)
 _INSERT_REVISION = insert(revisions)
 
 
+_ITEM_OVERHEAD = 5
+"""Bytes that an answer takes for each item besides the item: its tag and length."""
+
+
 class LostRaceError(Exception):
     """Another write came between the read and the write: begin again from the read."""
 
@@ -92,7 +96,7 @@ def list_dashboards(conn: Connection, project_id: str, query: DashboardQuery) ->
     page: list[Dashboard] = []
     size = 0
     for _, _, header in found[: query.limit]:
-        size += len(header)
+        size += len(header) + _ITEM_OVERHEAD
         if page and size > query.max_bytes:
             break
         page.append(Dashboard.from_binary(header))
@@ -103,7 +107,11 @@ def _list(
     conn: Connection, project_id: str, query: DashboardQuery, deleted: int
 ) -> list[tuple[str | int, str, bytes]]:
     table = dashboards.c
-    column = table[query.order_by]
+    column: ColumnElement[str | int] = table[query.order_by]
+    if query.name_prefix and query.order_by != "name":
+        # Always find by the name's index, then sort (an expression has no index): the database
+        # might walk the whole order instead, for pages of a prefix that few names have.
+        column = column + 0
     statement = select(column, table.id, table.header).where(
         table.project_id == project_id, table.deleted == deleted
     )
@@ -133,7 +141,7 @@ def _list(
     # One more than asked for tells whether there is more; the bytes are bounded while reading.
     for row in conn.execute(statement.order_by(*order).limit(query.limit + 1)):
         rows.append((row[0], row[1], row[2]))
-        size += len(row[2])
+        size += len(row[2]) + _ITEM_OVERHEAD
         if size > query.max_bytes and len(rows) > 1:
             break
     return rows
@@ -268,7 +276,7 @@ def _insert_revision(
     conn: Connection,
     write: Write,
     outcome: Outcome[Reply],
-    columns: dict[str, object],
+    columns: Mapping[str, object],
 ) -> None:
     changes = copy(outcome.tile_changes)
     changes.unchanged = []
