@@ -176,13 +176,18 @@ GOOD_IDS = ["a", "A.b_c-9", "x" * 128, "-", "0123456789abcdef"]
 BAD_IDS = [None, "", "x" * 129, "a b", "a/b", 'a"b', "a;b", "{}", "a,b", "%0a", "a\tb"]
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("given", GOOD_IDS + BAD_IDS)
+SENT_IDS = [
+    (transport, given)
+    for transport in TRANSPORTS
+    for given in GOOD_IDS + BAD_IDS
+    if (transport, given) != ("grpc", "a\tb")  # which no gRPC client sends
+]
+
+
+@pytest.mark.parametrize(("transport", "given"), SENT_IDS)
 def test_request_id_is_taken_over_where_it_is_well_formed_and_always_echoed(
     server: RunningServer, transport: str, given: str | None
 ) -> None:
-    if given == "a\tb" and transport == "grpc":
-        pytest.skip("no gRPC client sends it")
     api = Api(server, transport, make_token(PROJECT), PROJECT)
     calls: list[tuple[str, dict[str, Any], dict[str, str | None]]] = [
         ("List", {}, {}),

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import uvicorn
 from connectrpc_grpcreflect import (  # pyright: ignore[reportMissingTypeStubs] # typed, lacks py.typed
@@ -218,19 +218,26 @@ def _bind_http(address: Address) -> tuple[Address, socket.socket]:
         if address.path:
             _check_unused(address, "HTTP_ADDRESS")
             Path(address.path).unlink(missing_ok=True)
-            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            listener.bind(address.path)
-            return address, listener
-        family, kind, _, _, where = socket.getaddrinfo(
+            return address, _bound(socket.AF_UNIX, 0, address.path)
+        family, _, _, _, where = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         # Without IPPROTO_TCP asyncio leaves Nagle's algorithm on, and HTTP/1.1 crawls.
-        listener = socket.socket(family, kind, socket.IPPROTO_TCP)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(where)
+        listener = _bound(family, socket.IPPROTO_TCP, where)
     except OSError as error:
         raise _cannot_listen(address, "HTTP_ADDRESS", error.strerror or str(error)) from error
     return address.with_port(listener.getsockname()[1]), listener
+
+
+def _bound(family: int, protocol: int, where: object) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(cast("tuple[str, int] | str", where))
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def _check_unused(address: Address, setting: str) -> None:
