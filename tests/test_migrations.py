@@ -22,9 +22,9 @@ from dashkeeper.config import ConfigError
 from dashkeeper.store import migrations
 from dashkeeper.store.databases.sqlite import sqlite_engine
 from dashkeeper.store.migrations import SCHEMA
-from tests.database import migrate_sqlite, sqlite_schema_version
 from dashkeeper.store.tables import metadata
 from tests.api import Api
+from tests.database import migrate_sqlite, sqlite_schema_version
 from tests.server import make_token, running_server
 
 if TYPE_CHECKING:

@@ -43,6 +43,9 @@ SAMPLES: dict[str, Callable[[str], dict[str, Any]]] = {
     f"{SERVICE}/Upsert": lambda it: {"dashboardId": it, "tiles": [TILE | {"id": "t"}]},
     f"{SERVICE}/Delete": lambda it: {"id": it},
     f"{SERVICE}/Undelete": lambda it: {"id": it},
+    f"{SERVICE}/ListRevisions": lambda it: {"id": it},
+    f"{SERVICE}/GetRevision": lambda it: {"id": it, "revision": "1"},
+    f"{SERVICE}/Restore": lambda it: {"id": it, "revision": "1"},
 }
 SERVED = [
     procedure(method)

@@ -17,8 +17,8 @@ import pytest
 from dashkeeper.store.base import DashboardQuery
 from dashkeeper.store.databases.sqlite import SQLiteDatabase
 from dashkeeper.store.sql.store import SQLStore
-from tests.database import migrate_sqlite
 from tests.api import Api
+from tests.database import migrate_sqlite
 from tests.scale import (
     BIG,
     CHANGING,

@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import sys
 from importlib.metadata import version as installed_version
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 import uvloop
@@ -202,23 +202,29 @@ def version() -> None:
 
 def main() -> None:
     """Run the command. What a person did wrong is told in one line, exit code 2."""
+    logging.getLogger("dashkeeper").addHandler(logging.NullHandler())  # no second line from a warning
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
     except typer.TyperException as error:
         # Its str() names a parameter in Python's way; usage errors know better.
         words = getattr(error, "format_message", error.__str__)()
         _refuse(f"{words.rstrip('.')}: see `dashkeeper --help`")
-    except (ConfigError, DashkeeperError) as error:
-        cause = (
-            getattr(error.__cause__, "orig", error.__cause__) if isinstance(error, DashkeeperError) else None
-        )
-        _refuse(f"{error} ({cause})" if cause else str(error))
+    except ConfigError as error:
+        _refuse(str(error))
+    except DashkeeperError as error:
+        if error.__cause__ is None:
+            _refuse(error.message)
+        _refuse_database(error.__cause__)
     except (DatabaseError, sqlite3.Error) as error:
-        _refuse(
-            f"the database can't be used: {getattr(error, 'orig', None) or error}: see {PREFIX}DATABASE_URL"
-        )
+        _refuse_database(error)
 
 
-def _refuse(problem: str) -> None:
+def _refuse_database(cause: BaseException | None) -> NoReturn:
+    """Tell in one line what a driver said."""
+    told = str(getattr(cause, "orig", None) or cause) or type(cause).__name__
+    _refuse(f"the database can't be used: {' '.join(told.split())}: see {PREFIX}DATABASE_URL")
+
+
+def _refuse(problem: str) -> NoReturn:
     sys.stderr.write(f"dashkeeper: {problem}\n")
     sys.exit(2)

@@ -38,6 +38,8 @@ _RETRYABLE = ("40001", "40P01")  # serialization failure, deadlock
 _UNAVAILABLE = (
     "08",  # connection exceptions
     "25006",  # read-only: a primary that became a standby
+    "28",  # who we are isn't taken
+    "3D",  # no such database
     "53",  # insufficient resources: disk full, too many connections
     "57",  # operator intervention: shut down, terminated, statement timeout
     "58",  # system errors: I/O
@@ -93,8 +95,8 @@ class PostgreSQLDatabase:
         """See Database."""
 
         def locked(conn: Connection) -> None:
-            conn.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
             conn.execute(text("SET LOCAL statement_timeout = 0"))
+            conn.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
             migrate(conn, to)
 
         await self._run(self._engine, locked)

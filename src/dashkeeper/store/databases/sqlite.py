@@ -132,6 +132,7 @@ class SQLiteDatabase:
 
     async def migrate(self, to: str) -> None:
         """See Database."""
+        self._exists()  # or the error names no setting
         await self.write(partial(migrate, to=to))
 
     async def close(self) -> None:

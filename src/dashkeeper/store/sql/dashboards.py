@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from sqlalchemy import and_, bindparam, delete, exists, insert, select, tuple_, update
 
+from dashkeeper.errors import DashkeeperError
 from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
 from dashkeeper.store.base import DashboardPage, Stored
 from dashkeeper.store.sql.history import trim_revisions
@@ -54,10 +55,16 @@ _FIND_PURGED = select(purged_dashboards.c.revision).where(
 )
 _INSERT = insert(dashboards)
 _UPDATE = update(dashboards).where(_IS_DASHBOARD, dashboards.c.revision == bindparam("of_revision"))
-_FIND_TILES = select(tile_states.c.hash).where(
-    tile_states.c.project_id == bindparam("project_id"),
-    tile_states.c.dashboard_id == bindparam("dashboard_id"),
-    tile_states.c.hash == bindparam("hash"),
+_LOCK = select(dashboards.c.id).where(_IS_DASHBOARD).with_for_update()
+# Locked, so that nobody drops them before what is about to refer to them is committed.
+_FIND_TILES = (
+    select(tile_states.c.hash)
+    .where(
+        tile_states.c.project_id == bindparam("project_id"),
+        tile_states.c.dashboard_id == bindparam("dashboard_id"),
+        tile_states.c.hash == bindparam("hash"),
+    )
+    .with_for_update(read=True, key_share=True)
 )
 _INSERT_TILES = insert(tile_states)
 _DELETE_LABELS = delete(dashboard_labels).where(
@@ -164,9 +171,13 @@ def write_dashboard(
     change: Callable[[Stored], Outcome[Reply]],
     reply_type: type[Reply],
     room: Room,
+    *,
     revisions_kept: int,
+    is_retry: bool,
 ) -> Reply:
     """Apply the change to the stored state and write what comes out of it.
+
+    A retry locks the dashboard before it reads it, so that it loses to no other write again.
 
     Raises:
         LostRaceError: If another write came between.
@@ -175,12 +186,20 @@ def write_dashboard(
     """
     if write.request_id and (answered := recall(conn, write, reply_type)) is not None:
         return answered
+    if is_retry:
+        conn.execute(_LOCK, _key_of(write))
     row = _find(conn, write.project_id, write.dashboard_id)
     if row is not None:
         stored = Stored(_with_tiles(row), row.revision)
     else:
         stored = Stored(None, _last_revision(conn, write))
-    outcome = change(stored)
+    try:
+        outcome = change(stored)
+    except DashkeeperError:
+        # A twin may have been committed since we looked for its answer, and be what stands in our way.
+        if write.request_id and (answered := recall(conn, write, reply_type)) is not None:
+            return answered
+        raise
     if row is None and outcome.state is not None:
         room.take(conn, write.project_id)
     if write.validate_only:
@@ -190,6 +209,8 @@ def write_dashboard(
         tiles_hash = _write_state(conn, write, outcome, outcome.state, row)
         if (last_trimmed := outcome.state.revision - revisions_kept) > 0:
             trim_revisions(conn, write.project_id, write.dashboard_id, last_trimmed)
+    elif write.request_id and tiles_hash is not None and not _has_tiles(conn, write, tiles_hash):
+        raise LostRaceError  # the state is a past one by now, and its tiles are dropped
     if write.request_id:
         remember(conn, write, outcome.reply, tiles_hash)
     return outcome.reply
@@ -202,8 +223,11 @@ def _find(conn: Connection, project_id: str, dashboard_id: str) -> _DashboardRow
 
 def _last_revision(conn: Connection, write: Write) -> int:
     """Return the last revision of a dashboard that was purged; 0 if there never was one."""
-    key = {"of_project_id": write.project_id, "of_dashboard_id": write.dashboard_id}
-    return conn.execute(_FIND_PURGED, key).scalar_one_or_none() or 0
+    return conn.execute(_FIND_PURGED, _key_of(write)).scalar_one_or_none() or 0
+
+
+def _key_of(write: Write) -> dict[str, str]:
+    return {"of_project_id": write.project_id, "of_dashboard_id": write.dashboard_id}
 
 
 def _with_tiles(row: _DashboardRow) -> Dashboard:
@@ -221,12 +245,8 @@ def _write_state(
     if row is None:
         conn.execute(_INSERT, {"project_id": write.project_id, "id": write.dashboard_id, **columns})
     else:
-        as_read = {
-            "of_project_id": write.project_id,
-            "of_dashboard_id": write.dashboard_id,
-            "of_revision": row.revision,
-        }
-        if conn.execute(_UPDATE, as_read | columns).rowcount != 1:
+        as_read = {**_key_of(write), "of_revision": row.revision}
+        if conn.execute(_UPDATE, {**as_read, **columns}).rowcount != 1:
             raise LostRaceError
     # From here on no other write of this dashboard can come between: its row is ours.
     if row is None or row.tiles_hash != tiles_hash:
@@ -259,9 +279,17 @@ def _without_tiles(state: Dashboard) -> bytes:
 
 def _insert_tiles(conn: Connection, write: Write, tiles_hash: bytes, tiles: bytes) -> None:
     """Store the tiles of a state, unless an earlier state of the dashboard had the same."""
-    key = {"project_id": write.project_id, "dashboard_id": write.dashboard_id, "hash": tiles_hash}
-    if conn.execute(_FIND_TILES, key).first() is None:
-        conn.execute(_INSERT_TILES, {**key, "tiles": tiles})
+    if not _has_tiles(conn, write, tiles_hash):
+        conn.execute(_INSERT_TILES, {**_tiles_key(write, tiles_hash), "tiles": tiles})
+
+
+def _has_tiles(conn: Connection, write: Write, tiles_hash: bytes) -> bool:
+    """Whether these tiles are stored; if so, they stay until the transaction ends."""
+    return conn.execute(_FIND_TILES, _tiles_key(write, tiles_hash)).first() is not None
+
+
+def _tiles_key(write: Write, tiles_hash: bytes) -> dict[str, object]:
+    return {"project_id": write.project_id, "dashboard_id": write.dashboard_id, "hash": tiles_hash}
 
 
 def _replace_labels(conn: Connection, write: Write, state: Dashboard) -> None:

@@ -51,10 +51,14 @@ _FIND_OLD = (
     .limit(_TRIMMED_AT_ONCE)
 )
 _DELETE_OLD = delete(revisions).where(_IS_DASHBOARD, revisions.c.revision <= bindparam("last_trimmed"))
-_DELETE_UNREFERENCED_TILES = delete(tile_states).where(
+_ARE_TILES = and_(
     tile_states.c.project_id == bindparam("project_id"),
     tile_states.c.dashboard_id == bindparam("dashboard_id"),
     tile_states.c.hash.in_(bindparam("hashes", expanding=True)),
+)
+_LOCK_TILES = select(tile_states.c.hash).where(_ARE_TILES).order_by(tile_states.c.hash).with_for_update()
+_DELETE_UNREFERENCED_TILES = delete(tile_states).where(
+    _ARE_TILES,
     ~or_(
         exists().where(
             dashboards.c.project_id == tile_states.c.project_id,
@@ -128,7 +132,7 @@ def trim_revisions(conn: Connection, project_id: str, dashboard_id: str, last_tr
 
 def drop_unreferenced_tiles(conn: Connection, project_id: str, dashboard_id: str, hashes: set[bytes]) -> None:
     """Delete those of a dashboard's stored tiles that no state, revision or answer refers to."""
-    conn.execute(
-        _DELETE_UNREFERENCED_TILES,
-        {"project_id": project_id, "dashboard_id": dashboard_id, "hashes": sorted(hashes)},
-    )
+    which = {"project_id": project_id, "dashboard_id": dashboard_id, "hashes": sorted(hashes)}
+    # First wait for those who are about to refer to them: the next statement then sees that they do.
+    conn.execute(_LOCK_TILES, which)
+    conn.execute(_DELETE_UNREFERENCED_TILES, which)

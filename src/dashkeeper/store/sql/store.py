@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy.exc import IntegrityError
 from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_after_attempt, wait_random
@@ -17,6 +17,8 @@ from dashkeeper.store.sql.room import Room
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sqlalchemy import Connection
+
     from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
     from dashkeeper.store.base import (
         DashboardPage,
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
         Write,
     )
     from dashkeeper.store.databases import Database
+
+T = TypeVar("T")
 
 _MAX_ATTEMPTS = 10
 _LONGEST_PAUSE_SECONDS = 0.02
@@ -58,29 +62,22 @@ class SQLStore:
         self, write: Write, change: Callable[[Stored], Outcome[Reply]], reply_type: type[Reply]
     ) -> Reply:
         """See Store."""
-        work = partial(
-            dashboards.write_dashboard,
-            write=write,
-            change=change,
-            reply_type=reply_type,
-            room=self._room,
-            revisions_kept=self._revisions_kept,
-        )
-        # What another write can do to ours: change the row first, insert the same key first, or
-        # (told by the database) deadlock with it. Each time the whole transaction runs again.
-        attempts = AsyncRetrying(
-            retry=retry_if_exception_type((dashboards.LostRaceError, IntegrityError, RetryableError)),
-            stop=stop_after_attempt(_MAX_ATTEMPTS),
-            wait=wait_random(0, _LONGEST_PAUSE_SECONDS),
-        )
-        try:
-            return await attempts(self._database.write, work)
-        except RetryError as error:
-            raise AbortedError(
-                f'dashboard "{write.dashboard_id}" is being changed by too many at once:'
-                " try again in a moment",
-                reason="TOO_MANY_CONFLICTS",
-            ) from error
+        attempts = 0
+
+        def work(conn: Connection) -> Reply:
+            nonlocal attempts
+            attempts += 1
+            return dashboards.write_dashboard(
+                conn,
+                write,
+                change,
+                reply_type,
+                self._room,
+                revisions_kept=self._revisions_kept,
+                is_retry=attempts > 1,
+            )
+
+        return await self._write(work, f'dashboard "{write.dashboard_id}"')
 
     async def get_revision(self, project_id: str, dashboard_id: str, revision: int) -> Dashboard | None:
         """See Store."""
@@ -98,21 +95,21 @@ class SQLStore:
 
     async def purge_due(self, now: int) -> int:
         """See Store."""
-        return await self._database.write(partial(retention.purge_due, now=now))
+        return await self._write(partial(retention.purge_due, now=now))
 
     async def forget_expired(self, now: int) -> int:
         """See Store."""
-        return await self._database.write(partial(retention.forget_expired, now=now))
+        return await self._write(partial(retention.forget_expired, now=now))
 
     async def trim_some(self, after: tuple[str, str]) -> tuple[str, str] | None:
         """See Store."""
-        return await self._database.write(
+        return await self._write(
             partial(retention.trim_some, after=after, revisions_kept=self._revisions_kept)
         )
 
     async def erase_some(self, project_id: str) -> int:
         """See Store."""
-        return await self._database.write(partial(retention.erase_some, project_id=project_id))
+        return await self._write(partial(retention.erase_some, project_id=project_id))
 
     async def check(self) -> None:
         """See Store."""
@@ -126,3 +123,25 @@ class SQLStore:
     async def close(self) -> None:
         """See Store."""
         await self._database.close()
+
+    async def _write(self, work: Callable[[Connection], T], subject: str = "what is to be purged") -> T:
+        """Run a transaction, all of it again where another one stood in its way.
+
+        That one has changed the row first, inserted the same key first, or (told by the database)
+        ended in a deadlock with ours.
+
+        Raises:
+            AbortedError: If that happened ten times.
+        """
+        attempts = AsyncRetrying(
+            retry=retry_if_exception_type((dashboards.LostRaceError, IntegrityError, RetryableError)),
+            stop=stop_after_attempt(_MAX_ATTEMPTS),
+            wait=wait_random(0, _LONGEST_PAUSE_SECONDS),
+        )
+        try:
+            return await attempts(self._database.write, work)
+        except RetryError as error:
+            raise AbortedError(
+                f"{subject} is being changed by too many at once: try again in a moment",
+                reason="TOO_MANY_CONFLICTS",
+            ) from error
