@@ -248,7 +248,7 @@ def test_kill_during_writes_loses_and_halves_nothing(tmp_path: Path) -> None:
     moments = random.Random(0)  # noqa: S311
     writers = [Writer(number) for number in range(len(WRITERS))]
     for kills in range(KILLS + 1):
-        with running_server(tmp_path) as server:
+        with running_server(tmp_path, REVISIONS_KEPT="1000000") as server:
             check_everything(server, writers)
             if kills < KILLS:
                 write_until_killed(server, writers, moments.randrange(1, 120))
