@@ -38,8 +38,6 @@ _RETRYABLE = ("40001", "40P01")  # serialization failure, deadlock
 _UNAVAILABLE = (
     "08",  # connection exceptions
     "25006",  # read-only: a primary that became a standby
-    "28",  # who we are isn't taken
-    "3D",  # no such database
     "53",  # insufficient resources: disk full, too many connections
     "57",  # operator intervention: shut down, terminated, statement timeout
     "58",  # system errors: I/O
@@ -136,8 +134,9 @@ def _translated(error: Exception) -> RetryableError | UnavailableError | Excepti
     state = str(getattr(cause, "sqlstate", None) or "")
     if state in _RETRYABLE:
         return RetryableError(state)
-    is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    if is_lost or state.startswith(_UNAVAILABLE) or (not state and not isinstance(error, DBAPIError)):
+    # What isn't a DBAPIError comes from the pool: no connection could be had, for whatever reason.
+    is_lost = not isinstance(error, DBAPIError) or error.connection_invalidated
+    if is_lost or state.startswith(_UNAVAILABLE):
         log.warning("the database can't be used: %s: %s", type(cause).__name__, cause)
         return unavailable()
     return error
