@@ -10,22 +10,13 @@ import pytest
 
 from tests.api import TRANSPORTS, Api
 from tests.server import make_token, running_server
-from tests.stores import (  # noqa: F401 # fixtures
-    brief_store,
-    dashboards,
-    empty_postgresql_url,
-    empty_url,
-    postgresql,
-    postgresql_url,
-    sqlite_url,
-    store,
-    url,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from tests.server import RunningServer
+
+pytest_plugins = ["tests.stores"]
 
 
 @pytest.fixture(scope="session")

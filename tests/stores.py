@@ -31,7 +31,7 @@ CTX: Any = None
 
 
 def make_database(url: str) -> Database:
-    return open_database(Settings(database_url=url, database_pool_size=10))
+    return open_database(Settings(database_url=url))  # pyright: ignore[reportCallIssue] # all have defaults
 
 
 def make_store(url: str, *, revisions_kept: int = 100) -> SQLStore:
@@ -128,7 +128,8 @@ def tile(tile_id: str, content: str = "text") -> Tile:
 
 
 async def create(api: Dashboards, dashboard_id: str = "d", **fields: Any) -> Dashboard:
-    request = CreateRequest(**{"dashboard_id": dashboard_id, "name": "A", **fields})
+    merged: dict[str, Any] = {"dashboard_id": dashboard_id, "name": "A", **fields}
+    request = CreateRequest(**merged)
     return made((await api.create(request, CTX)).dashboard)
 
 

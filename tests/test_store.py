@@ -130,8 +130,14 @@ async def test_list_finds_odd_names_by_prefix_and_part(dashboards: Dashboards, o
 
 @pytest.mark.parametrize("text", ODD)
 async def test_write_keeps_odd_characters_everywhere(dashboards: Dashboards, text: str) -> None:
-    fields = {"name": text, "description": text, "labels": {"k": text}}
-    created = await create(dashboards, **fields, tiles=[tile("t", text)], change_message=text)
+    created = await create(
+        dashboards,
+        name=text,
+        description=text,
+        labels={"k": text},
+        tiles=[tile("t", text)],
+        change_message=text,
+    )
     found = await get(dashboards)
     assert (found.name, found.description, found.labels) == (text, text, {"k": text})
     assert made_markdown(found) == text

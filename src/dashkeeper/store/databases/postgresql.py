@@ -117,15 +117,18 @@ class PostgreSQLDatabase:
 
 
 async def _connect(url: str) -> Any:
-    return await asyncpg.connect(
-        url,
-        timeout=_CONNECT_SECONDS,
-        server_settings={
-            "application_name": "dashkeeper",
-            "statement_timeout": f"{_STATEMENT_SECONDS}s",
-            "idle_in_transaction_session_timeout": f"{_STATEMENT_SECONDS}s",
-        },
-    )
+    try:
+        return await asyncpg.connect(
+            url,
+            timeout=_CONNECT_SECONDS,
+            server_settings={
+                "application_name": "dashkeeper",
+                "statement_timeout": f"{_STATEMENT_SECONDS}s",
+                "idle_in_transaction_session_timeout": f"{_STATEMENT_SECONDS}s",
+            },
+        )
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+        raise _unavailable(error) from error  # whatever the reason: the password, the name, the network
 
 
 def _translated(error: Exception) -> RetryableError | UnavailableError | Exception:
@@ -134,9 +137,12 @@ def _translated(error: Exception) -> RetryableError | UnavailableError | Excepti
     state = str(getattr(cause, "sqlstate", None) or "")
     if state in _RETRYABLE:
         return RetryableError(state)
-    # What isn't a DBAPIError comes from the pool: no connection could be had, for whatever reason.
-    is_lost = not isinstance(error, DBAPIError) or error.connection_invalidated
-    if is_lost or state.startswith(_UNAVAILABLE):
-        log.warning("the database can't be used: %s: %s", type(cause).__name__, cause)
-        return unavailable()
+    is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    if is_lost or state.startswith(_UNAVAILABLE) or (not state and not isinstance(error, DBAPIError)):
+        return _unavailable(cause)
     return error
+
+
+def _unavailable(cause: object) -> UnavailableError:
+    log.warning("the database can't be used: %s: %s", type(cause).__name__, cause)
+    return unavailable()
