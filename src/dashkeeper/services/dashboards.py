@@ -38,6 +38,7 @@ from dashkeeper.services.ids import new_dashboard_id, new_tile_id
 from dashkeeper.services.paging import decode_page_token, encode_page_token
 from dashkeeper.services.reconcile import reconcile
 from dashkeeper.services.states import (
+    MAX_DASHBOARD_BYTES,
     check_etag,
     check_size,
     live,
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     WriteRequest: TypeAlias = CreateRequest | UpdateRequest | UpsertRequest | DeleteRequest | UndeleteRequest
 
 MAX_PAGE_SIZE = 1_000
-MAX_PAGE_BYTES = 3_670_016 - 4_096
+MAX_PAGE_BYTES = MAX_DASHBOARD_BYTES - 4_096
 """3.5 MiB less the longest token: an answer always fits a client's limit of 4 MiB."""
 
 _MAX_IDS_LENGTH = 2_000

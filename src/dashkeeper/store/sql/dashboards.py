@@ -7,10 +7,11 @@ from copy import copy
 from typing import TYPE_CHECKING, TypeAlias
 
 from sqlalchemy import and_, bindparam, delete, exists, insert, select, tuple_, update
+from sqlalchemy.exc import IntegrityError
 
 from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
 from dashkeeper.store.base import DashboardPage
-from dashkeeper.store.sql.requests import recall, remember
+from dashkeeper.store.sql.requests import LostRaceError, recall, remember
 from dashkeeper.store.tables import dashboard_labels, dashboards, revisions, tile_states
 from dashkeeper.times import to_microseconds
 
@@ -59,10 +60,6 @@ _INSERT_REVISION = insert(revisions)
 
 _ITEM_OVERHEAD = 5
 """Bytes that an answer takes for each item besides the item: its tag and length."""
-
-
-class LostRaceError(Exception):
-    """Another write came between the read and the write: begin again from the read."""
 
 
 def get_dashboard(conn: Connection, project_id: str, dashboard_id: str) -> Dashboard | None:
@@ -158,7 +155,6 @@ def write_dashboard(
 
     Raises:
         LostRaceError: If another write came between.
-        IntegrityError: If another write inserted the same key: a lost race too.
         ResourceExhaustedError: If there is no room in the project for one more.
     """
     if write.request_id and (answered := recall(conn, write, reply_type)) is not None:
@@ -195,7 +191,10 @@ def _write_state(
     header = _without_tiles(state)
     columns = {**_columns(state), "header": header, "tiles_hash": tiles_hash}
     if row is None:
-        conn.execute(_INSERT, {"project_id": write.project_id, "id": write.dashboard_id, **columns})
+        try:
+            conn.execute(_INSERT, {"project_id": write.project_id, "id": write.dashboard_id, **columns})
+        except IntegrityError as error:
+            raise LostRaceError from error  # another write inserted it first
     else:
         as_read = {
             "of_project_id": write.project_id,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import IntegrityError
-
 from dashkeeper.errors import AbortedError
 from dashkeeper.store.sql import dashboards
+from dashkeeper.store.sql.requests import LostRaceError
 from dashkeeper.store.sql.room import Room
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ class SQLStore:
 
     async def get_dashboard(self, project_id: str, dashboard_id: str) -> Dashboard | None:
         """See Store."""
-        return self._database.lookup(
+        return await self._database.lookup(
             partial(dashboards.get_dashboard, project_id=project_id, dashboard_id=dashboard_id)
         )
 
@@ -47,19 +46,22 @@ class SQLStore:
         work = partial(
             dashboards.write_dashboard, write=write, change=change, reply_type=reply_type, room=self._room
         )
-        for _ in range(_MAX_ATTEMPTS):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 return await self._database.write(work)
-            except (dashboards.LostRaceError, IntegrityError):
-                continue
-        raise AbortedError(
-            f'dashboard "{write.dashboard_id}" is being changed by too many at once: try again in a moment',
-            reason="TOO_MANY_CONFLICTS",
-        )
+            except LostRaceError as error:
+                if attempt == _MAX_ATTEMPTS:
+                    raise AbortedError(
+                        f'dashboard "{write.dashboard_id}" is being changed by too many at once:'
+                        " try again in a moment",
+                        reason="TOO_MANY_CONFLICTS",
+                    ) from error
 
     async def check(self) -> None:
         """See Store."""
-        self._database.check()
+        await self._database.check()
 
     async def close(self) -> None:
         """See Store."""
