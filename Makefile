@@ -4,7 +4,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-export PYTHONWARNINGS ?= default
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check lint format types generate generated-is-current proto-is-good lock clean
@@ -47,8 +46,8 @@ proto-is-good: $(VENV)/.dev ## Lint proto/, and fail on changes that break clien
 	@buf build -o - | buf breaking - --against proto/baseline.binpb --config buf.yaml
 
 lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml
-	@uv pip compile $(LOCK) --group build -o requirements.txt
-	@uv pip compile $(LOCK) --group build --group dev -o requirements-dev.txt
+	@uv pip compile $(LOCK) --group build --group try -o requirements.txt
+	@uv pip compile $(LOCK) --group build --group try --group dev -o requirements-dev.txt
 
 LOCK := pyproject.toml --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade
 

@@ -262,10 +262,10 @@ BROKEN_VALUES: list[tuple[str, str, Iterable[Any]]] = [
 
 # The rules between fields: what is changed, and where it is reported.
 BROKEN_RELATIONS: list[tuple[str, dict[str, Any], str]] = [
-    ("Upsert", {"name": ABSENT}, ""),
-    ("Upsert", {"allow_missing": ABSENT}, ""),
-    ("Update", {"name": ABSENT}, ""),
-    ("Update", {"name": "", "update_mask": "*"}, ""),
+    ("Upsert", {"name": ABSENT}, "name"),
+    ("Upsert", {"allow_missing": ABSENT}, "name"),
+    ("Update", {"name": ABSENT}, "name"),
+    ("Update", {"name": "", "update_mask": "*"}, "name"),
     ("Upsert", {"tiles[0].position.x": 7}, "tiles[0].position"),
     ("Create", {"tiles[0].position": {"x": 11, "w": 2, "h": 1}}, "tiles[0].position"),
     ("Upsert", {"tiles[0].insight": ABSENT}, "tiles[0]"),
@@ -337,7 +337,7 @@ BROKEN_TOGETHER: list[tuple[str, dict[str, Any], set[str]]] = [
             "tiles[1].id": "-",
         },
         {
-            "",
+            "name",
             "dashboard_id",
             "max_deletions",
             "tiles[0].title",

@@ -26,6 +26,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server for attacks: what harms it must not fail other tests."""
+    with running_server(tmp_path_factory.mktemp("attacked")) as running:
+        yield running
+
+
 @pytest.fixture
 def project_id() -> str:
     """A project that no other test uses."""

@@ -23,7 +23,6 @@ from tests.attack import (
     raw_http,
     unharmed,
 )
-from tests.server import running_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,13 +31,6 @@ if TYPE_CHECKING:
     from tests.server import RunningServer
 
 ID_A = field(1, b"a")
-
-
-@pytest.fixture(scope="module")
-def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server of these tests' own: what harms it must not fail others."""
-    with running_server(tmp_path_factory.mktemp("attacked")) as running:
-        yield running
 
 
 @pytest.fixture

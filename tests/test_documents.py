@@ -62,6 +62,7 @@ def test_api_examples_answer_as_the_page_says(base_url: str) -> None:
     script = re.sub(
         r"^call (\w+) ", r"echo; echo -n '\1 '; call \1 ", blocks("docs/api.md", "bash"), flags=re.MULTILINE
     )
+    script = script.replace("curl -sSG ", "echo -n 'GET '; curl -sSG ")
     answers = [line for line in run(["bash", "-euc"], script, base_url).splitlines() if line]
     codes = [re.search(r'"code": ?"(\w+)"', answer) for answer in answers]
     found = [
@@ -69,6 +70,7 @@ def test_api_examples_answer_as_the_page_says(base_url: str) -> None:
         for answer, code in zip(answers, codes, strict=True)
     ]
     assert found == [
+        "GET not_found",
         "Create ok",
         "Upsert ok",
         "Get ok",
@@ -84,6 +86,6 @@ def test_api_examples_answer_as_the_page_says(base_url: str) -> None:
         "List ok",
         "Undelete ok",
     ]
-    assert answers[9].partition(" ")[2] == answers[10].partition(" ")[2], (
+    assert answers[10].partition(" ")[2] == answers[11].partition(" ")[2], (
         "the same request id, the same answer"
     )

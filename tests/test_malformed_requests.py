@@ -12,7 +12,6 @@ import pytest
 
 from tests.api import METHODS, TRANSPORTS
 from tests.attack import MIB, SERVICE, assert_clean, bearer, field, grpc_web, raw_http, unharmed, varint
-from tests.server import running_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,13 +20,6 @@ if TYPE_CHECKING:
     from tests.server import RunningServer
 
 ID_A = field(1, b"a")
-
-
-@pytest.fixture(scope="module")
-def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server of these tests' own: what harms it must not fail others."""
-    with running_server(tmp_path_factory.mktemp("attacked")) as running:
-        yield running
 
 
 @pytest.fixture

@@ -41,6 +41,8 @@ _NOT_STRUCTURE = bytes(set(range(256)) - set(b"[]{},"))
 def check_json(body: bytes) -> None:
     """Refuse a JSON text that nests too deep or holds too many items.
 
+    One too small to do harm is left to the decoder, which knows how deep the message goes.
+
     Raises:
         InvalidRequestError: If it nests deeper than 90.
         ResourceExhaustedError: If it holds more than 20,000 items.
@@ -54,9 +56,10 @@ def check_json(body: bytes) -> None:
     items = parts = 0
     for char in _JSON_STRING.sub(b"", body).translate(None, _NOT_STRUCTURE):
         if char in b"]}":
-            if counts:
-                counts.pop()
-                is_array.pop()
+            if not counts:
+                return  # malformed: the decoder says so at once
+            counts.pop()
+            is_array.pop()
             continue
         if char in b"[{":
             counts.append(0)

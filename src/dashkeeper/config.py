@@ -174,7 +174,7 @@ class Settings(BaseSettings):
     purge_after: Duration = Field(
         timedelta(days=30),
         le=timedelta(days=36_500),
-        description="how long a deleted dashboard can be brought back, such as 30d",
+        description="how long a deleted dashboard can at least be brought back, such as 30d",
     )
     reflection: bool = Field(True, description="serve reflection on the gRPC listener")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import sys
 from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dashkeeper.auth import READ, WRITE, Caller
-from dashkeeper.config import ConfigError, load_settings
+from dashkeeper.config import PREFIX, ConfigError, load_settings
 from dashkeeper.gen.dashboards.v1.changes_pb import CreateRequest
+from dashkeeper.gen.dashboards.v1.dashboards_connect import DashboardsService
+from dashkeeper.keys import secret_algorithms
 from dashkeeper.store.base import DashboardQuery
 from dashkeeper.tokens import make_token
 
@@ -39,6 +43,10 @@ def dev_settings(*, create: bool, **flags: Any) -> Settings:
         flags |= {"jwt_secret": _secret(create=create)}
     flags |= {"jwt_issuer": settings.jwt_issuer or _NAME, "jwt_audience": settings.jwt_audience or _NAME}
     settings = load_settings(**flags)
+    if settings.jwt_public_key is not None and settings.jwt_private_key is None:
+        raise ConfigError(
+            f"development mode prints a token: set {PREFIX}JWT_PRIVATE_KEY to sign it with, or no key at all"
+        )
     for address in (settings.http_address, settings.grpc_address):
         if address is not None and not address.is_loopback:
             raise ConfigError(
@@ -50,16 +58,21 @@ def dev_settings(*, create: bool, **flags: Any) -> Settings:
 
 def _secret(*, create: bool) -> str:
     """Return the secret kept in the working folder (mode 0600)."""
-    if create and not SECRET_FILE.exists():
-        descriptor = os.open(SECRET_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(48) + "\n")
     try:
-        return SECRET_FILE.read_text(encoding="ascii").strip()
+        if create:
+            with contextlib.suppress(FileExistsError):
+                descriptor = os.open(SECRET_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                    file.write(secrets.token_urlsafe(48) + "\n")
+        secret = SECRET_FILE.read_text(encoding="ascii").strip()
+        secret_algorithms(secret)
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"{SECRET_FILE} can't be read: {error}: delete it to have a new one made"
+            f"{SECRET_FILE} can't be used: it {error}: delete it to have a new one made"
+            if isinstance(error, ValueError)
+            else f"{SECRET_FILE} can't be used: {error.strerror}: delete it to have a new one made"
         ) from error
+    return secret
 
 
 async def add_samples(server: Server) -> None:
@@ -67,7 +80,9 @@ async def add_samples(server: Server) -> None:
     query = DashboardQuery(limit=1, max_bytes=1, show_deleted=True)
     if (await server.store.list_dashboards(PROJECT_ID, query)).dashboards:
         return
-    (service,) = server.pipeline.services
+    (service,) = (
+        it for it in server.pipeline.services if it.desc.type_name == DashboardsService.desc().type_name
+    )
     dashboards = service.acting_for(Caller(subject=_NAME, project_id=PROJECT_ID))
     for sample in sorted(files("dashkeeper.samples").iterdir(), key=lambda file: file.name):
         if sample.name.endswith(".json"):
@@ -97,14 +112,22 @@ def greeting(settings: Settings, server: Server) -> str:
             "  -H 'content-type: application/json' -d '{\"id\": \"growth-kpis\"}'",
             "",
             "# gRPC-Web, by the schema that the server gives",
-            f"buf curl --protocol grpcweb --schema 'http://{http}/descriptors.binpb' {headers} \\",
-            f"  http://{http}/dashboards.v1.DashboardsService/List -d '{{}}'",
+            f"{_program('buf')} curl --protocol grpcweb --schema http://{http}/descriptors.binpb \\",
+            f"  {headers} http://{http}/dashboards.v1.DashboardsService/List -d '{{}}'",
         ]
     if (grpc := server.grpc_address) is not None and not grpc.path and settings.reflection:
         lines += [
             "",
             "# gRPC, by reflection",
-            f"grpcurl -plaintext {headers} \\",
+            f"{_program('buf')} curl --protocol grpc --http2-prior-knowledge {headers} \\",
+            f"  http://{grpc}/dashboards.v1.DashboardsService/List -d '{{}}'",
+            f"{_program('grpcurl')} -plaintext {headers} \\",
             f'  -d \'{{"name": "My first"}}\' {grpc} dashboards.v1.DashboardsService/Create',
         ]
     return "\n".join([*lines, ""])
+
+
+def _program(name: str) -> str:
+    """Return how to call a program that stands beside this one, as `make run` installs it, or by its name."""
+    beside = Path(sys.executable).with_name(name)
+    return str(beside) if beside.exists() else name

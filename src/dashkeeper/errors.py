@@ -79,8 +79,6 @@ class DashkeeperError(ConnectError):
                 )
             )
         super().__init__(self.CODE, message, details)
-        self.reason = reason
-        self.violations = tuple(violations)
 
 
 class UnauthenticatedError(DashkeeperError):
@@ -88,10 +86,12 @@ class UnauthenticatedError(DashkeeperError):
 
     CODE = Code.UNAUTHENTICATED
 
-    def __init__(self) -> None:
+    def __init__(self, cause: str) -> None:
+        """Create the error; the cause is for the log alone."""
         super().__init__(
             "a valid token is needed: send `authorization: Bearer <JWT>`", reason="UNAUTHENTICATED"
         )
+        self.cause = cause
 
 
 class PermissionDeniedError(DashkeeperError):

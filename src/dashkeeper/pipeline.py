@@ -3,8 +3,8 @@
 request id → authenticate → authorise (on headers alone) → decode → validate → call → encode →
 translate errors → report
 
-An adapter makes a Call of what its protocol gives it, then calls `admit`, `answer` and `close` in
-this order; `fail` turns whatever was raised into the error for the caller.
+An adapter calls `open`, `admit`, `answer` and `close` in this order; `fail` turns whatever was raised
+into the error for the caller.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 
 from dashkeeper.auth import authorise
-from dashkeeper.codec import decode, encode
+from dashkeeper.codec import decode, encode, too_large
 from dashkeeper.errors import (
     CanceledError,
     DashkeeperError,
     DeadlineExceededError,
     InternalError,
     InvalidRequestError,
-    ResourceExhaustedError,
     UnauthenticatedError,
     UnimplementedError,
     with_request_id,
@@ -71,6 +70,8 @@ class Call:
     request_id: str = ""
     caller: Caller | None = None
     error: ConnectError | None = None
+    refusal: str = ""
+    """Why the token wasn't taken: for the log, not for the caller."""
     started: float = 0.0
     """On the clock of time.perf_counter, seconds."""
     request_bytes: int = 0
@@ -85,6 +86,8 @@ class Pipeline:
     ) -> None:
         self.services = services
         self.max_request_bytes = max_request_bytes
+        self.library_max_bytes = max_request_bytes + 64 * 1024
+        """What the libraries refuse: above our limit, so that the ordinary too-large case is ours."""
         self._authenticator = authenticator
         self._methods = {
             procedure(method): (service, method, function_name(method))
@@ -94,9 +97,7 @@ class Pipeline:
 
     def open(self, procedure_name: str, protocol: str, request_id: str | None) -> Call:
         """Begin a call. Takes over the caller's `x-request-id` where it is well-formed."""
-        if request_id is None or not _REQUEST_ID.fullmatch(request_id):
-            request_id = uuid.uuid4().hex
-        return Call(procedure_name, protocol, request_id, started=time.perf_counter())
+        return Call(procedure_name, protocol, usable_request_id(request_id), started=time.perf_counter())
 
     def admit(self, call: Call, ctx: Context) -> None:
         """Authenticate and authorise on the headers alone. Sets the call's caller.
@@ -115,7 +116,7 @@ class Pipeline:
             Exception: Whatever else happened; `fail` hides it.
         """
         if call.caller is None:  # an adapter forgot to admit: refuse rather than serve
-            raise UnauthenticatedError
+            raise UnauthenticatedError("not admitted")
         call.request_bytes = len(body)
         service, method, function_name = self._methods[call.procedure]
         request = decode(body, encoding, method.input.type, max_bytes=self.max_request_bytes)
@@ -141,7 +142,9 @@ class Pipeline:
                 log.error("unforeseen error, request id %s", call.request_id, exc_info=error)
                 known = InternalError()
         if not isinstance(known, DashkeeperError):
-            known = _refusal_of_the_library(known)
+            known = self._refusal_of_the_library(known)
+        if isinstance(known, UnauthenticatedError):
+            call.refusal = known.cause
         call.error = with_request_id(known, call.request_id)
         return call.error
 
@@ -162,22 +165,27 @@ class Pipeline:
                 "duration_ms": round((time.perf_counter() - call.started) * 1000, 3),
                 "request_bytes": call.request_bytes,
                 "reply_bytes": call.reply_bytes,
+                **({"refusal": call.refusal} if call.refusal else {}),
             },
         )
 
+    def _refusal_of_the_library(self, error: ConnectError) -> DashkeeperError:
+        """Give what connectrpc itself refuses, such as a body that isn't gzip, our form."""
+        match error.code:
+            case Code.DEADLINE_EXCEEDED:
+                return DeadlineExceededError()
+            case Code.CANCELED:
+                return CanceledError()
+            case Code.INVALID_ARGUMENT:
+                return InvalidRequestError(error.message, reason="MALFORMED_REQUEST")
+            case Code.RESOURCE_EXHAUSTED:
+                return too_large(self.max_request_bytes)
+            case Code.UNIMPLEMENTED:
+                return UnimplementedError(error.message, reason="UNIMPLEMENTED")
+            case _:
+                return InternalError()
 
-def _refusal_of_the_library(error: ConnectError) -> DashkeeperError:
-    """Give what connectrpc itself refuses, such as a body that isn't gzip, our form."""
-    match error.code:
-        case Code.DEADLINE_EXCEEDED:
-            return DeadlineExceededError()
-        case Code.CANCELED:
-            return CanceledError()
-        case Code.INVALID_ARGUMENT:
-            return InvalidRequestError(error.message, reason="MALFORMED_REQUEST")
-        case Code.RESOURCE_EXHAUSTED:
-            return ResourceExhaustedError(error.message, reason="REQUEST_TOO_LARGE")
-        case Code.UNIMPLEMENTED:
-            return UnimplementedError(error.message, reason="UNIMPLEMENTED")
-        case _:
-            return InternalError()
+
+def usable_request_id(given: str | None) -> str:
+    """Return the caller's request id where it is well-formed, else a new one."""
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex

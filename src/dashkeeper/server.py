@@ -45,13 +45,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 30
+_BACKLOG = 2_048
 
 
 class Server:
     """One process: a store, a pipeline and the listeners, all on the running event loop."""
 
     def __init__(self, settings: Settings) -> None:
-        """Make everything, and start nothing. Needs a running event loop.
+        """Make what the listeners will need; opens nothing. Needs a running event loop.
 
         Raises:
             ConfigError: If the settings are unsafe.
@@ -112,7 +113,11 @@ class Server:
             self.http_address, listener = _bind_http(address)
             self._http = _HTTPServer(application)
             self._serving_http = asyncio.create_task(self._http.serve([listener]))
-            await self._http.listening.wait()
+            listening = asyncio.create_task(self._http.listening.wait())
+            await asyncio.wait({listening, self._serving_http}, return_when=asyncio.FIRST_COMPLETED)
+            if self._serving_http.done():
+                listening.cancel()
+                self._serving_http.result()
             log.info("HTTP is served on %s", self.http_address)
         self._purging = asyncio.create_task(keep_purging(self.store))
 
@@ -123,11 +128,15 @@ class Server:
         if self._http is not None and self._serving_http is not None:
             self._http.should_exit = True
             stopping.append(self._serving_http)
-        await asyncio.gather(*stopping)
-        if self._purging is not None:
-            self._purging.cancel()
-            await asyncio.wait([self._purging])
-        await self.store.close()
+        try:
+            await asyncio.gather(*stopping)
+        finally:
+            if self._purging is not None:
+                self._purging.cancel()
+                await asyncio.wait([self._purging])
+            await self.store.close()
+            if self.http_address is not None:
+                _remove_socket(self.http_address)
 
     def _add_reflection(self, listener: GrpcListener) -> None:
         descs = [
@@ -217,7 +226,7 @@ def _bind_http(address: Address) -> tuple[Address, socket.socket]:
     try:
         if address.path:
             _check_unused(address, "HTTP_ADDRESS")
-            Path(address.path).unlink(missing_ok=True)
+            _remove_socket(address)
             return address, _bound(socket.AF_UNIX, 0, address.path)
         family, _, _, _, where = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -229,11 +238,18 @@ def _bind_http(address: Address) -> tuple[Address, socket.socket]:
     return address.with_port(listener.getsockname()[1]), listener
 
 
+def _remove_socket(address: Address) -> None:
+    """Remove a Unix socket that is left behind. Anything else that stands there isn't ours to remove."""
+    if address.path and Path(address.path).is_socket():
+        Path(address.path).unlink()
+
+
 def _bound(family: int, protocol: int, where: object) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(cast("tuple[str, int] | str", where))
+        listener.listen(_BACKLOG)
     except OSError:
         listener.close()
         raise

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import jwt
 
+from dashkeeper.auth import PROJECT_ID, READ, SUBJECT, WRITE
 from dashkeeper.config import PREFIX, ConfigError
 from dashkeeper.keys import load_private_key, public_key_algorithms, secret_algorithms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import timedelta
 
     from dashkeeper.config import Settings
+
+_LONGEST = timedelta(days=3_660)
 
 
 def make_token(
@@ -25,6 +28,15 @@ def make_token(
     Raises:
         ConfigError: If there is nothing to sign with, or no issuer or audience.
     """
+    if not SUBJECT.fullmatch(subject):
+        raise ConfigError("--subject must be 1 to 255 characters without control characters")
+    for project in projects:
+        if project != "*" and not PROJECT_ID.fullmatch(project):
+            raise ConfigError(f'--project "{project}" must match [A-Za-z0-9][A-Za-z0-9_-]{{0,63}}, or be *')
+    if not set(scope.split()) <= {READ, WRITE} or not scope.split():
+        raise ConfigError(f'--scope must hold "{READ}" or "{WRITE}" or both, separated by a space')
+    if not timedelta(0) < expires <= _LONGEST:
+        raise ConfigError(f"--expires must be more than 0s and at most {_LONGEST.days}d")
     if not settings.jwt_issuer or not settings.jwt_audience:
         raise ConfigError(f"set {PREFIX}JWT_ISSUER and {PREFIX}JWT_AUDIENCE: a token must name both")
     now = int(time.time())

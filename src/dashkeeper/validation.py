@@ -29,6 +29,9 @@ _FULLY_REPORTED_ITEMS = 2_000
 
 _MAX_KEY_LENGTH = 100
 
+_FIELDS_OF_RULES = {"update.name": "name", "upsert.name": "name"}
+"""Rules of a whole request, which has no path: the field that each is about."""
+
 _PATTERNS_IN_WORDS = {
     r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$": (
         "must be 1 to 64 letters, digits, _ and -, the first one a letter or a digit"
@@ -59,9 +62,9 @@ def validate(request: Message) -> None:
         if found and reports_all:
             found = protovalidate.collect_violations(request)
         violations += [_in_words(violation) for violation in found[:MAX_VIOLATIONS]]
-    except (protovalidate.EvaluationError, RuntimeError) as error:
-        # A value that a rule can't even be evaluated for. The plain rules above name the known
-        # ones; what is left is a bad request all the same, not a fault of the server.
+    except (protovalidate.EvaluationError, RuntimeError, OverflowError) as error:
+        # A value that a rule can't even be evaluated for, such as an enum's number beyond 32 bits.
+        # The plain rules above name the known ones; what is left is a bad request all the same.
         if not violations:
             violations = [Violation("", f"a rule can't be evaluated for this request: {error}")]
     if violations:
@@ -109,7 +112,7 @@ def _in_words(violation: protovalidate.Violation) -> Violation:
     text = proto.message or proto.rule_id
     if proto.rule_id == "string.pattern":
         text = _PATTERNS_IN_WORDS.get(violation.rule_value, text)
-    return Violation(_path(proto.field), text)
+    return Violation(_path(proto.field) or _FIELDS_OF_RULES.get(proto.rule_id, ""), text)
 
 
 def _path(field: protovalidate.FieldPathPb | None) -> str:

@@ -32,7 +32,7 @@ from dashkeeper.gen.dashboards.v1.upsert_pb import UpsertRequest, UpsertResponse
 from dashkeeper.services.changes import DashboardChanges, no_revision
 from dashkeeper.services.ids import new_dashboard_id
 from dashkeeper.services.paging import decode_page_token, encode_page_token
-from dashkeeper.services.states import live, missing
+from dashkeeper.services.states import MAX_DASHBOARD_BYTES, live, missing
 from dashkeeper.store.base import DashboardQuery, RevisionQuery, Write
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 MAX_PAGE_SIZE = 1_000
 MAX_REVISIONS_PAGE_SIZE = 100
-MAX_PAGE_BYTES = 3_670_016 - 4_096
+MAX_PAGE_BYTES = MAX_DASHBOARD_BYTES - 4_096
 """3.5 MiB less the longest token: an answer always fits a client's limit of 4 MiB."""
 
 _NEWEST = 2**63 - 1

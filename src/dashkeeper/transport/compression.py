@@ -17,6 +17,9 @@ _WITH_GZIP_HEADER = 31  # zlib's word for it
 class Gzip:
     """Takes one member a body: connectrpc's own takes any number, in time that grows with its square."""
 
+    def __init__(self, max_request_bytes: int) -> None:
+        self._max_request_bytes = max_request_bytes
+
     def name(self) -> str:
         """Return the name in `accept-encoding`."""
         return "gzip"
@@ -29,17 +32,16 @@ class Gzip:
         """Decompress, and stop at the limit.
 
         Raises:
-            ResourceExhaustedError: If there is more than read_max_bytes.
+            ResourceExhaustedError: If there is more than the largest request.
             InvalidRequestError: If it isn't one whole gzip member.
         """
         decompressor = zlib.decompressobj(_WITH_GZIP_HEADER)
-        limit = read_max_bytes if read_max_bytes is not None else len(data)
         try:
-            content = decompressor.decompress(data, limit + 1)
+            content = decompressor.decompress(data, self._max_request_bytes + 1)
         except zlib.error as error:
             raise _not_gzip() from error
-        if len(content) > limit:
-            raise too_large(limit)
+        if len(content) > self._max_request_bytes:
+            raise too_large(self._max_request_bytes)
         if not decompressor.eof or decompressor.unused_data:
             raise _not_gzip()
         return content

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from dashkeeper.methods import Context
     from dashkeeper.pipeline import Call, Pipeline
 
-_LIBRARY_SLACK = 64 * 1024
-"""connectrpc's own limit stands this far above ours, so that the ordinary too-large case is ours."""
-
 _READ_ANSWER_HEADERS = {
     "cache-control": "private, no-cache",
     "vary": "authorization, x-project-id, origin, accept-encoding",
@@ -91,8 +88,8 @@ class ConnectApplication(ConnectASGIApplication[None]):
             service=None,
             endpoints=lambda _: {procedure(method): self._endpoint(method) for method in desc.methods},
             interceptors=[_Admission(pipeline)],
-            read_max_bytes=pipeline.max_request_bytes + _LIBRARY_SLACK,
-            compressions=[Gzip()],
+            read_max_bytes=pipeline.library_max_bytes,
+            compressions=[Gzip(pipeline.max_request_bytes)],
             codecs=[_BytesCodec("proto"), _BytesCodec("json")],
         )
         self._pipeline = pipeline

@@ -15,10 +15,12 @@ from connectrpc.request import Headers, RequestContext
 from protobuf.wkt import Any as AnyMessage
 
 from dashkeeper.codec import decode
-from dashkeeper.errors import InternalError, shutting_down
+from dashkeeper.errors import InternalError, shutting_down, with_request_id
 from dashkeeper.gen.google.rpc.error_details_pb import BadRequest
 from dashkeeper.gen.google.rpc.status_pb import Status
 from dashkeeper.methods import function_name, method_info, procedure
+from dashkeeper.pipeline import usable_request_id
+from dashkeeper.transport.http1 import MAX_HEAD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
     from dashkeeper.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
-
-_LIBRARY_SLACK = 64 * 1024
-"""grpcio's own limit stands this far above ours, so that the ordinary too-large case is ours."""
 
 _MAX_OPEN_REQUEST_BYTES = 64 * 1024
 """Of a request to health or reflection, which anybody may send."""
@@ -54,7 +53,9 @@ class GrpcListener:
         self._is_stopping = False
         self._server = grpc.aio.server(
             options=(
-                ("grpc.max_receive_message_length", pipeline.max_request_bytes + _LIBRARY_SLACK),
+                ("grpc.max_receive_message_length", pipeline.library_max_bytes),
+                ("grpc.max_metadata_size", MAX_HEAD_BYTES),  # its own is 8 KiB, refused at random above
+                ("grpc.absolute_max_metadata_size", MAX_HEAD_BYTES),
                 ("grpc.so_reuseport", 0),  # or a second server would share the port in silence
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
                 ("grpc.keepalive_permit_without_calls", 1),
@@ -120,22 +121,27 @@ class GrpcListener:
         function = getattr(service, function_name(method))
         info = method_info(method)
 
-        def context_of(context: grpc.aio.ServicerContext[Any, Any]) -> Context:
-            return RequestContext(method=info, http_method="POST", request_headers=_headers(context))
+        def opened(context: grpc.aio.ServicerContext[Any, Any]) -> tuple[Context, str]:
+            ctx = RequestContext(method=info, http_method="POST", request_headers=_headers(context))
+            request_id = usable_request_id(ctx.request_headers.get("x-request-id"))
+            context.set_trailing_metadata((("x-request-id", request_id),))
+            return ctx, request_id
 
         def decoded(body: bytes) -> Message:
             return decode(body, "proto", method.input.type, max_bytes=_MAX_OPEN_REQUEST_BYTES)
 
         async def call_unary(body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+            ctx, request_id = opened(context)
             try:
-                return (await function(decoded(body), context_of(context))).to_binary()
+                return (await function(decoded(body), ctx)).to_binary()
             except Exception as error:
-                await _abort(context, _as_connect_error(error), "")
+                await _abort(context, _as_connect_error(error, request_id), request_id)
                 raise
 
         async def call_stream(
             body: bytes | AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]
         ) -> AsyncIterator[bytes]:
+            ctx, request_id = opened(context)
             task = asyncio.current_task()
             assert task is not None
             self._streams.add(task)
@@ -143,16 +149,16 @@ class GrpcListener:
                 request: Any = (
                     decoded(body) if isinstance(body, bytes) else (decoded(part) async for part in body)
                 )
-                async for message in function(request, context_of(context)):
+                async for message in function(request, ctx):
                     yield message.to_binary()
             except asyncio.CancelledError:
                 if not self._is_stopping:
                     raise
                 # A cancelled stream gets no status from grpcio, and stop would wait for it.
                 task.uncancel()
-                await _abort(context, shutting_down(), "")
+                await _abort(context, with_request_id(shutting_down(), request_id), request_id)
             except Exception as error:  # noqa: BLE001 # whatever it is, nothing of it may leave
-                await _abort(context, _as_connect_error(error), "")
+                await _abort(context, _as_connect_error(error, request_id), request_id)
             finally:
                 self._streams.discard(task)
 
@@ -170,11 +176,11 @@ def _headers(context: grpc.aio.ServicerContext[Any, Any]) -> Headers:
     return Headers([(key, value) for key, value in metadata if isinstance(value, str)])
 
 
-def _as_connect_error(error: Exception) -> ConnectError:
-    if isinstance(error, ConnectError):
-        return error
-    log.error("unforeseen error", exc_info=error)
-    return InternalError()
+def _as_connect_error(error: Exception, request_id: str) -> ConnectError:
+    if not isinstance(error, ConnectError):
+        log.error("unforeseen error, request id %s", request_id, exc_info=error)
+        error = InternalError()
+    return with_request_id(error, request_id)
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: ConnectError, request_id: str) -> None:

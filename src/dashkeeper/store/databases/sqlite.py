@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import create_engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import QueuePool
 
-from dashkeeper.config import ConfigError
-from dashkeeper.errors import shutting_down
+from dashkeeper.config import PREFIX, ConfigError
+from dashkeeper.errors import UnavailableError, shutting_down
 from dashkeeper.store.databases import unavailable
 from dashkeeper.store.migrations import migrate, schema_version
 
@@ -27,14 +27,16 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
-    from dashkeeper.errors import UnavailableError
-
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 BUSY_TIMEOUT_SECONDS = 10
+MAX_WRITES_WAITING = 256
+"""At most this many writes are held in memory, each of which may have the size of a request."""
+
 _SCAN_THREADS = 4
+_STEPS_BETWEEN_LOOKS = 10_000  # of SQLite's virtual machine: some 100 µs
 
 
 class SQLiteDatabase:
@@ -48,12 +50,14 @@ class SQLiteDatabase:
     migrates_itself = True
 
     def __init__(self, path: str) -> None:
-        self._path = path
-        self._lookups = sqlite_engine(path, begin=None)
+        self._path = Path(path)
+        self._file: tuple[int, int] | None = None  # device and inode of the file that is open
+        self._lookups = sqlite_engine(path, begin=None, busy_timeout=0)
         self._scans = sqlite_engine(path, begin="BEGIN", threads=_SCAN_THREADS)
         self._writes = sqlite_engine(path, begin="BEGIN IMMEDIATE")
         self._scan_threads = ThreadPoolExecutor(_SCAN_THREADS, "sqlite-scan")
         self._write_thread = ThreadPoolExecutor(1, "sqlite-write")
+        self._writes_waiting = 0
         self._lookup_connection: Connection | None = None
         self._closed = False
 
@@ -67,8 +71,11 @@ class SQLiteDatabase:
         try:
             if self._lookup_connection is None:
                 self._lookup_connection = self._lookups.connect()
+                self._file = _identity(self._path)
             return query(self._lookup_connection)
-        except OperationalError as error:
+        except DatabaseError as error:
+            if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+                return await self.scan(query)  # where waiting holds nobody else up
             raise _translated(error) from error
 
     async def scan(self, query: Callable[[Connection], T]) -> T:
@@ -78,37 +85,35 @@ class SQLiteDatabase:
             UnavailableError: If the database can't be read.
         """
         self._check_open()
-        lock = threading.Lock()
-        running: list[sqlite3.Connection] = []
+        abandoned = threading.Event()
 
         def run() -> T:
             with self._scans.begin() as conn:
                 driver_connection = conn.connection.driver_connection
                 assert isinstance(driver_connection, sqlite3.Connection)
-                running.append(driver_connection)
+                driver_connection.set_progress_handler(abandoned.is_set, _STEPS_BETWEEN_LOOKS)
                 try:
                     return query(conn)
                 finally:
-                    with lock:  # no interrupt may reach the connection's next user
-                        running.clear()
+                    driver_connection.set_progress_handler(None, 0)
 
         try:
             return await asyncio.get_running_loop().run_in_executor(self._scan_threads, run)
         except asyncio.CancelledError:
-            with lock:
-                for driver_connection in running:
-                    driver_connection.interrupt()
+            abandoned.set()
             raise
-        except OperationalError as error:
+        except DatabaseError as error:
             raise _translated(error) from error
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run a transaction; it is durable when this returns, and nothing is written if it raises.
 
         Raises:
-            UnavailableError: If the database can't be written.
+            UnavailableError: If the database can't be written, or too many writes are waiting.
         """
         self._check_open()
+        if self._writes_waiting >= MAX_WRITES_WAITING:
+            raise UnavailableError("too many writes are waiting: try again in a moment", reason="OVERLOADED")
         abandoned = threading.Event()
 
         def run() -> T:
@@ -118,22 +123,38 @@ class SQLiteDatabase:
                     raise asyncio.CancelledError
                 return result
 
+        self._writes_waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._write_thread, run)
         except asyncio.CancelledError:
             abandoned.set()
             raise
-        except OperationalError as error:
+        except DatabaseError as error:
             raise _translated(error) from error
+        finally:
+            self._writes_waiting -= 1
 
     async def schema_version(self) -> str | None:
-        """See Database."""
-        return await self.lookup(schema_version) if self._exists() else None  # opening would make it
+        """See Database. A file that was deleted or replaced under the server can't be used."""
+        self._check_open()
+        if self._lookup_connection is None:
+            try:
+                return _version_of_closed_file(self._path)
+            except DatabaseError as error:
+                raise _translated(error) from error
+        found = await self.lookup(schema_version)
+        if self._file != _identity(self._path):
+            raise UnavailableError(
+                "the database's file was deleted or replaced under the server: start it again",
+                reason="DATABASE_UNAVAILABLE",
+            )
+        return found
 
     async def migrate(self, to: str) -> None:
         """See Database."""
-        self._exists()  # or the error names no setting
+        _check_folder(self._path)
         await self.write(partial(migrate, to=to))
+        await self.lookup(schema_version)  # opens the connection that lookups share
 
     async def close(self) -> None:
         """Finish the writes in progress and close every connection."""
@@ -145,23 +166,19 @@ class SQLiteDatabase:
         for engine in (self._lookups, self._scans, self._writes):
             engine.dispose()
 
-    def _exists(self) -> bool:
-        path = Path(self._path)
-        if not path.absolute().parent.is_dir():
-            raise ConfigError(f"DASHKEEPER_DATABASE_URL: there is no folder for {path}: make it first")
-        return path.exists()
-
     def _check_open(self) -> None:
         if self._closed:
             raise shutting_down()
 
 
-def sqlite_engine(path: str, *, begin: str | None, threads: int = 1) -> Engine:
+def sqlite_engine(
+    path: str, *, begin: str | None, threads: int = 1, busy_timeout: float = BUSY_TIMEOUT_SECONDS
+) -> Engine:
     """Return an engine whose transactions open with this statement (None: each stands alone)."""
     engine = create_engine(
         "sqlite://",
         creator=lambda: sqlite3.connect(
-            path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
+            path, timeout=busy_timeout, isolation_level=None, check_same_thread=False
         ),
         poolclass=QueuePool,
         pool_size=threads,
@@ -185,6 +202,37 @@ def sqlite_engine(path: str, *, begin: str | None, threads: int = 1) -> Engine:
     return engine
 
 
-def _translated(error: OperationalError) -> UnavailableError:
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells this file from another at the same path; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _translated(error: DatabaseError) -> Exception:
+    """Return what a driver's error means to the store; itself, if it is a fault of ours."""
+    if type(error) not in (OperationalError, DatabaseError):
+        return error
     log.warning("the database can't be used: %s", error.orig)
     return unavailable()
+
+
+def _version_of_closed_file(path: Path) -> str | None:
+    """Return the version of the schema that a file has, without changing it or making one."""
+    _check_folder(path)
+    if not path.exists():
+        return None
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(uri, uri=True))
+    try:
+        with engine.connect() as conn:
+            return schema_version(conn)
+    finally:
+        engine.dispose()
+
+
+def _check_folder(path: Path) -> None:
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"{PREFIX}DATABASE_URL: there is no folder for {path}: make it first")

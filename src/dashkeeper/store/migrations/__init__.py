@@ -38,8 +38,8 @@ def migrate(conn: Connection, to: str = "head") -> None:
     if not to or to == "base":
         raise ConfigError('"--to" takes a version of the schema, such as 0001, or "head"')
     from alembic import command  # noqa: PLC0415 # see above
-    from alembic.config import Config  # noqa: PLC0415
-    from alembic.util import CommandError  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415 # see above
+    from alembic.util import CommandError  # noqa: PLC0415 # see above
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))

@@ -7,12 +7,13 @@ from copy import copy
 from typing import TYPE_CHECKING, TypeAlias
 
 from sqlalchemy import and_, bindparam, delete, exists, insert, select, tuple_, update
+from sqlalchemy.exc import IntegrityError
 
 from dashkeeper.errors import DashkeeperError
 from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
 from dashkeeper.store.base import DashboardPage, Stored
 from dashkeeper.store.sql.history import trim_revisions
-from dashkeeper.store.sql.requests import recall, remember
+from dashkeeper.store.sql.requests import LostRaceError, recall, remember
 from dashkeeper.store.tables import (
     dashboard_labels,
     dashboards,
@@ -77,10 +78,6 @@ _INSERT_REVISION = insert(revisions)
 
 _ITEM_OVERHEAD = 5
 """Bytes that an answer takes for each item besides the item: its tag and length."""
-
-
-class LostRaceError(Exception):
-    """Another write came between the read and the write: begin again from the read."""
 
 
 def get_dashboard(conn: Connection, project_id: str, dashboard_id: str) -> Dashboard | None:
@@ -181,7 +178,6 @@ def write_dashboard(
 
     Raises:
         LostRaceError: If another write came between.
-        IntegrityError: If another write inserted the same key: a lost race too.
         ResourceExhaustedError: If there is no room in the project for one more.
     """
     if write.request_id and (answered := recall(conn, write, reply_type)) is not None:
@@ -243,7 +239,10 @@ def _write_state(
     header = _without_tiles(state)
     columns = {**_columns(state), "header": header, "tiles_hash": tiles_hash}
     if row is None:
-        conn.execute(_INSERT, {"project_id": write.project_id, "id": write.dashboard_id, **columns})
+        try:
+            conn.execute(_INSERT, {"project_id": write.project_id, "id": write.dashboard_id, **columns})
+        except IntegrityError as error:
+            raise LostRaceError from error  # another write inserted it first
     else:
         as_read = {**_key_of(write), "of_revision": row.revision}
         if conn.execute(_UPDATE, {**as_read, **columns}).rowcount != 1:

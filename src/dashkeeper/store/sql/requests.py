@@ -6,6 +6,7 @@ from copy import copy
 from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, bindparam, delete, insert, select
+from sqlalchemy.exc import IntegrityError
 
 from dashkeeper.errors import InvalidRequestError, Violation
 from dashkeeper.gen.dashboards.v1.changes_pb import DeleteResponse
@@ -42,6 +43,10 @@ _DELETE = delete(requests).where(_IS_REQUEST)
 _INSERT = insert(requests)
 
 
+class LostRaceError(Exception):
+    """Another write came between the read and the write: begin again from the read."""
+
+
 def recall(conn: Connection, write: Write, reply_type: type[Reply]) -> Reply | None:
     """Return the first answer to this request; None where it hasn't been answered within a day.
 
@@ -71,22 +76,23 @@ def remember(conn: Connection, write: Write, reply: AnyReply, tiles_hash: bytes 
     """Keep the answer; its dashboard's tiles are those that the store holds under tiles_hash.
 
     Raises:
-        IntegrityError: If a concurrent twin has kept its answer first.
+        LostRaceError: If a concurrent twin has kept its answer first.
     """
-    conn.execute(
-        _INSERT,
-        {
-            "project_id": write.project_id,
-            "subject": write.subject,
-            "method": write.method,
-            "request_id": write.request_id,
-            "created_at": write.now,
-            "request_hash": write.request_hash,
-            "reply": _without_tiles(reply),
-            "dashboard_id": write.dashboard_id,
-            "tiles_hash": tiles_hash,
-        },
-    )
+    row = {
+        "project_id": write.project_id,
+        "subject": write.subject,
+        "method": write.method,
+        "request_id": write.request_id,
+        "created_at": write.now,
+        "request_hash": write.request_hash,
+        "reply": _without_tiles(reply),
+        "dashboard_id": write.dashboard_id,
+        "tiles_hash": tiles_hash if _dashboard_of(reply) is not None else None,
+    }
+    try:
+        conn.execute(_INSERT, row)
+    except IntegrityError as error:
+        raise LostRaceError from error  # a concurrent twin has kept its answer first
 
 
 def _dashboard_of(reply: AnyReply) -> Dashboard | None:

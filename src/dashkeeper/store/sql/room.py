@@ -19,8 +19,9 @@ _PROJECTS_REMEMBERED = 10_000
 class Room:
     """Keeps projects within their limit without counting at every create.
 
-    After a count, a sixteenth of the room that is left is taken for granted: so up to sixteen
-    processes on one database stay within the limit, and near it every create counts.
+    After a count, a sixteenth of the room that is left is taken for granted, and near the limit every
+    create counts. Other processes on the same database may have been granted as much before it was
+    full: the limit keeps a project from growing without end, and isn't exact to the last dashboard.
     """
 
     def __init__(self, max_dashboards: int) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy.exc import IntegrityError
 from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_after_attempt, wait_random
 
 from dashkeeper.errors import AbortedError, UnavailableError
 from dashkeeper.store.databases import RetryableError
 from dashkeeper.store.migrations import SCHEMA
 from dashkeeper.store.sql import dashboards, history, retention
+from dashkeeper.store.sql.requests import LostRaceError
 from dashkeeper.store.sql.room import Room
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class SQLStore:
             AbortedError: If that happened ten times.
         """
         attempts = AsyncRetrying(
-            retry=retry_if_exception_type((dashboards.LostRaceError, IntegrityError, RetryableError)),
+            retry=retry_if_exception_type((LostRaceError, RetryableError)),
             stop=stop_after_attempt(_MAX_ATTEMPTS),
             wait=wait_random(0, _LONGEST_PAUSE_SECONDS),
         )
