@@ -87,7 +87,8 @@ def test_serve_after_migrate_answers_and_outlives_its_connections(
 ) -> None:
     url = empty_postgresql_url
     with ThreadPoolExecutor(2) as threads:
-        for run in threads.map(lambda _: dashkeeper("migrate", tmp_path, url), range(2)):
+        for migration in [threads.submit(dashkeeper, "migrate", tmp_path, url) for _ in range(2)]:
+            run = migration.result()
             assert (run.returncode, run.stderr) == (0, "")
             assert SCHEMA in run.stdout
     with running_server(tmp_path, DATABASE_URL=url, PURGE_AFTER="0s") as server:
