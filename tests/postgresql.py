@@ -1,4 +1,4 @@
-"""PostgreSQL databases for tests, on the server that DASHKEEPER_TEST_POSTGRESQL_URL names."""
+"""PostgreSQL databases for tests, on the server that TEST_POSTGRESQL_URL names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-VARIABLE = "DASHKEEPER_TEST_POSTGRESQL_URL"
+VARIABLE = "TEST_POSTGRESQL_URL"
 SERVER_URL = os.environ.get(VARIABLE) or "postgresql://postgres@127.0.0.1:5432/postgres"
 MISSING = f"no PostgreSQL server: start one, and name it by {VARIABLE}"
 
