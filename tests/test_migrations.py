@@ -10,7 +10,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -64,6 +64,32 @@ def test_migrations_newest_version_is_the_one_the_store_needs() -> None:
     scripts = ScriptDirectory.from_config(config)
     assert scripts.get_heads() == [SCHEMA]
     assert scripts.get_bases() == ["0001"]
+
+
+def test_migrate_from_the_first_schema_keeps_every_row(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    migrate_sqlite(str(path), "0001")
+    text, blob = "'a'", "x'00'"
+    rows = {
+        "dashboards": f"{text}, {text}, 0, {text}, {text}, 1, 2, NULL, 3, {blob}, {blob}",
+        "dashboard_labels": f"{text}, {text}, {text}, {text}",
+        "tile_states": f"{text}, {text}, {blob}, {blob}",
+        "revisions": f"{text}, {text}, 3, 'CREATE', 1, {text}, {text}, {blob}, {blob}, {blob}",
+        "requests": f"{text}, {text}, {text}, {text}, 1, {blob}, {blob}, {text}, NULL",
+    }
+
+    def read() -> list[list[tuple[Any, ...]]]:
+        with contextlib.closing(sqlite3.connect(path)) as conn:
+            return [conn.execute(f"SELECT * FROM {table}").fetchall() for table in rows]  # noqa: S608
+
+    with contextlib.closing(sqlite3.connect(path)) as conn, conn:
+        for table, values in rows.items():
+            conn.execute(f"INSERT INTO {table} VALUES ({values})")  # noqa: S608
+    before = read()
+    assert all(before)
+    migrate_sqlite(str(path))
+    assert sqlite_schema_version(str(path)) == SCHEMA
+    assert read() == before
 
 
 def test_migrate_again_changes_nothing(tmp_path: Path) -> None:
