@@ -82,7 +82,7 @@ def test_writes_beyond_those_that_may_wait_are_refused_and_the_others_done(own_s
             refused = 0
             while refused < 40:  # those that wait can't end before the lock is given back
                 refused = sum(call.done() for call in calls)
-                time.sleep(0.01)
+                time.sleep(0.01)  # between two looks at the calls
             other.execute("ROLLBACK")
     replies = [call.result() for call in calls]
     assert sorted({(reply.code, reply.reason) for reply in replies}) == [

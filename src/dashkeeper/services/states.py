@@ -78,7 +78,6 @@ def next_state(content: Dashboard, stored: Stored, subject: str) -> Dashboard:
 
     Content without created_at is a dashboard that begins, anew or for the first time: created now,
     by this subject. Revisions go on all the same.
-
     """
     last_update = stored.dashboard.updated_at if stored.dashboard is not None else None
     # Never before the last change, whatever the clock does.

@@ -14,6 +14,7 @@ from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
 from dashkeeper.store.base import DashboardPage, Stored
 from dashkeeper.store.sql.history import trim_revisions
 from dashkeeper.store.sql.requests import LostRaceError, recall, remember
+from dashkeeper.store.sql.tiles import has_tiles, insert_tiles, refers_to_tiles
 from dashkeeper.store.tables import (
     dashboard_labels,
     dashboards,
@@ -40,14 +41,7 @@ _IS_DASHBOARD = and_(
 )
 _FIND = (
     select(dashboards.c.header, dashboards.c.revision, dashboards.c.tiles_hash, tile_states.c.tiles)
-    .join(
-        tile_states,
-        and_(
-            tile_states.c.project_id == dashboards.c.project_id,
-            tile_states.c.dashboard_id == dashboards.c.id,
-            tile_states.c.hash == dashboards.c.tiles_hash,
-        ),
-    )
+    .join(tile_states, refers_to_tiles(dashboards, dashboards.c.id))
     .where(_IS_DASHBOARD)
 )
 _FIND_PURGED = select(purged_dashboards.c.revision).where(
@@ -57,24 +51,12 @@ _FIND_PURGED = select(purged_dashboards.c.revision).where(
 _INSERT = insert(dashboards)
 _UPDATE = update(dashboards).where(_IS_DASHBOARD, dashboards.c.revision == bindparam("of_revision"))
 _LOCK = select(dashboards.c.id).where(_IS_DASHBOARD).with_for_update()
-# Locked, so that nobody drops them before what is about to refer to them is committed.
-_FIND_TILES = (
-    select(tile_states.c.hash)
-    .where(
-        tile_states.c.project_id == bindparam("project_id"),
-        tile_states.c.dashboard_id == bindparam("dashboard_id"),
-        tile_states.c.hash == bindparam("hash"),
-    )
-    .with_for_update(read=True, key_share=True)
-)
-_INSERT_TILES = insert(tile_states)
 _DELETE_LABELS = delete(dashboard_labels).where(
     dashboard_labels.c.project_id == bindparam("project_id"),
     dashboard_labels.c.dashboard_id == bindparam("dashboard_id"),
 )
 _INSERT_LABELS = insert(dashboard_labels)
 _INSERT_REVISION = insert(revisions)
-
 
 _ITEM_OVERHEAD = 5
 """Bytes that an answer takes for each item besides the item: its tag and length."""
@@ -205,7 +187,7 @@ def write_dashboard(
         tiles_hash = _write_state(conn, write, outcome, outcome.state, row)
         if (last_trimmed := outcome.state.revision - revisions_kept) > 0:
             trim_revisions(conn, write.project_id, write.dashboard_id, last_trimmed)
-    elif write.request_id and tiles_hash is not None and not _has_tiles(conn, write, tiles_hash):
+    elif write.request_id and tiles_hash is not None and not has_tiles(conn, write, tiles_hash):
         raise LostRaceError  # the state is a past one by now, and its tiles are dropped
     if write.request_id:
         remember(conn, write, outcome.reply, tiles_hash)
@@ -249,7 +231,7 @@ def _write_state(
             raise LostRaceError
     # From here on no other write of this dashboard can come between: its row is ours.
     if row is None or row.tiles_hash != tiles_hash:
-        _insert_tiles(conn, write, tiles_hash, tiles)
+        insert_tiles(conn, write, tiles_hash, tiles)
     if state.labels != (Dashboard.from_binary(row.header).labels if row is not None else {}):
         _replace_labels(conn, write, state)
     _insert_revision(conn, write, outcome, columns)
@@ -274,21 +256,6 @@ def _without_tiles(state: Dashboard) -> bytes:
     header = copy(state)
     header.tiles = []
     return header.to_binary()
-
-
-def _insert_tiles(conn: Connection, write: Write, tiles_hash: bytes, tiles: bytes) -> None:
-    """Store the tiles of a state, unless an earlier state of the dashboard had the same."""
-    if not _has_tiles(conn, write, tiles_hash):
-        conn.execute(_INSERT_TILES, {**_tiles_key(write, tiles_hash), "tiles": tiles})
-
-
-def _has_tiles(conn: Connection, write: Write, tiles_hash: bytes) -> bool:
-    """Whether these tiles are stored; if so, they stay until the transaction ends."""
-    return conn.execute(_FIND_TILES, _tiles_key(write, tiles_hash)).first() is not None
-
-
-def _tiles_key(write: Write, tiles_hash: bytes) -> dict[str, object]:
-    return {"project_id": write.project_id, "dashboard_id": write.dashboard_id, "hash": tiles_hash}
 
 
 def _replace_labels(conn: Connection, write: Write, state: Dashboard) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, bindparam, delete, exists, or_, select
+from sqlalchemy import and_, bindparam, delete, select
 
 from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
 from dashkeeper.gen.dashboards.v1.history_pb import Revision, RevisionKind
 from dashkeeper.gen.dashboards.v1.upsert_pb import TileChanges
 from dashkeeper.store.base import RevisionPage
-from dashkeeper.store.tables import dashboards, requests, revisions, tile_states
+from dashkeeper.store.sql.tiles import drop_unreferenced_tiles, refers_to_tiles
+from dashkeeper.store.tables import dashboards, revisions, tile_states
 from dashkeeper.times import to_timestamp
 
 if TYPE_CHECKING:
@@ -25,14 +26,7 @@ _IS_DASHBOARD = and_(
 )
 _GET = (
     select(revisions.c.header, tile_states.c.tiles)
-    .join(
-        tile_states,
-        and_(
-            tile_states.c.project_id == revisions.c.project_id,
-            tile_states.c.dashboard_id == revisions.c.dashboard_id,
-            tile_states.c.hash == revisions.c.tiles_hash,
-        ),
-    )
+    .join(tile_states, refers_to_tiles(revisions, revisions.c.dashboard_id))
     .where(_IS_DASHBOARD, revisions.c.revision == bindparam("revision"))
 )
 _IS_KNOWN = select(dashboards.c.id).where(
@@ -51,32 +45,6 @@ _FIND_OLD = (
     .limit(_TRIMMED_AT_ONCE)
 )
 _DELETE_OLD = delete(revisions).where(_IS_DASHBOARD, revisions.c.revision <= bindparam("last_trimmed"))
-_ARE_TILES = and_(
-    tile_states.c.project_id == bindparam("project_id"),
-    tile_states.c.dashboard_id == bindparam("dashboard_id"),
-    tile_states.c.hash.in_(bindparam("hashes", expanding=True)),
-)
-_LOCK_TILES = select(tile_states.c.hash).where(_ARE_TILES).order_by(tile_states.c.hash).with_for_update()
-_DELETE_UNREFERENCED_TILES = delete(tile_states).where(
-    _ARE_TILES,
-    ~or_(
-        exists().where(
-            dashboards.c.project_id == tile_states.c.project_id,
-            dashboards.c.id == tile_states.c.dashboard_id,
-            dashboards.c.tiles_hash == tile_states.c.hash,
-        ),
-        exists().where(
-            revisions.c.project_id == tile_states.c.project_id,
-            revisions.c.dashboard_id == tile_states.c.dashboard_id,
-            revisions.c.tiles_hash == tile_states.c.hash,
-        ),
-        exists().where(
-            requests.c.project_id == tile_states.c.project_id,
-            requests.c.dashboard_id == tile_states.c.dashboard_id,
-            requests.c.tiles_hash == tile_states.c.hash,
-        ),
-    ),
-)
 
 
 def get_revision(conn: Connection, project_id: str, dashboard_id: str, revision: int) -> Dashboard | None:
@@ -128,11 +96,3 @@ def trim_revisions(conn: Connection, project_id: str, dashboard_id: str, last_tr
     conn.execute(_DELETE_OLD, {**key, "last_trimmed": rows[-1].revision})
     drop_unreferenced_tiles(conn, project_id, dashboard_id, {row.tiles_hash for row in rows})
     return True
-
-
-def drop_unreferenced_tiles(conn: Connection, project_id: str, dashboard_id: str, hashes: set[bytes]) -> None:
-    """Delete those of a dashboard's stored tiles that no state, revision or answer refers to."""
-    which = {"project_id": project_id, "dashboard_id": dashboard_id, "hashes": sorted(hashes)}
-    # First wait for those who are about to refer to them: the next statement then sees that they do.
-    conn.execute(_LOCK_TILES, which)
-    conn.execute(_DELETE_UNREFERENCED_TILES, which)

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from dashkeeper.errors import InvalidRequestError, Violation
 from dashkeeper.gen.dashboards.v1.changes_pb import DeleteResponse
 from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
+from dashkeeper.store.sql.tiles import refers_to_tiles
 from dashkeeper.store.tables import requests, tile_states
 
 if TYPE_CHECKING:
@@ -29,14 +30,7 @@ _IS_REQUEST = and_(
 )
 _FIND = (
     select(requests.c.request_hash, requests.c.reply, requests.c.created_at, tile_states.c.tiles)
-    .outerjoin(
-        tile_states,
-        and_(
-            tile_states.c.project_id == requests.c.project_id,
-            tile_states.c.dashboard_id == requests.c.dashboard_id,
-            tile_states.c.hash == requests.c.tiles_hash,
-        ),
-    )
+    .outerjoin(tile_states, refers_to_tiles(requests, requests.c.dashboard_id))
     .where(_IS_REQUEST)
 )
 _DELETE = delete(requests).where(_IS_REQUEST)

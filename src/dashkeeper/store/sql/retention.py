@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, bindparam, delete, insert, select, tuple_, update
 
-from dashkeeper.store.sql.history import drop_unreferenced_tiles, trim_revisions
+from dashkeeper.store.sql.history import trim_revisions
 from dashkeeper.store.sql.requests import LIFETIME
+from dashkeeper.store.sql.tiles import drop_unreferenced_tiles
 from dashkeeper.store.tables import dashboards, purged_dashboards, requests, revisions
 
 if TYPE_CHECKING:
