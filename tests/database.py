@@ -12,7 +12,7 @@ from dashkeeper.store.databases.sqlite import SQLiteDatabase
 if TYPE_CHECKING:
     from tests.server import RunningServer
 
-TABLES = ("dashboards", "dashboard_labels", "tile_states", "revisions", "requests", "purged_dashboards")
+TABLES = ("dashboards", "dashboard_labels", "bodies", "revisions", "requests", "purged_dashboards")
 
 
 def stored_rows(server: RunningServer, project_id: str) -> dict[str, list[tuple[Any, ...]]]:

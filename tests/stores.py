@@ -12,10 +12,11 @@ from dashkeeper.auth import Caller
 from dashkeeper.config import Settings
 from dashkeeper.gen.dashboards.v1.changes_pb import CreateRequest, CreateResponse
 from dashkeeper.gen.dashboards.v1.tile_pb import MarkdownTile, Position, Tile, TileType
+from dashkeeper.gen.dashboards.v1.upsert_pb import TileChanges
 from dashkeeper.server import open_database
 from dashkeeper.services.changes import DashboardLimits
 from dashkeeper.services.dashboards import Dashboards
-from dashkeeper.store.base import Outcome, Write
+from dashkeeper.store.base import Outcome, RevisionEntry, Write
 from dashkeeper.store.sql.store import SQLStore
 from dashkeeper.times import now
 from tests.postgresql import MISSING, create_database, drop_database, is_reachable
@@ -137,7 +138,7 @@ async def put(store: SQLStore, project_id: str, state: Dashboard) -> None:
     """Store a state as it stands: for times that a test chooses."""
     write = Write(
         project_id=project_id,
-        dashboard_id=state.id,
+        resource_id=state.id,
         subject="tester",
         method="test",
         now=now(),
@@ -146,7 +147,8 @@ async def put(store: SQLStore, project_id: str, state: Dashboard) -> None:
         request_id="",
         request_hash=b"",
     )
-    outcome = Outcome(reply=CreateResponse(dashboard=state), state=state, kind="CREATE")
+    entry = RevisionEntry("CREATE", TileChanges())
+    outcome = Outcome(reply=CreateResponse(dashboard=state), state=state, entry=entry)
     await store.write_dashboard(write, lambda _: outcome, CreateResponse)
 
 

@@ -71,7 +71,7 @@ def test_history_is_trimmed_to_the_revisions_kept(brief: RunningServer, api: Api
     for number in range(2, 8):
         done(api, "Upsert", dashboardId="d", tiles=[markdown("a", str(number))])
         assert revisions(api) == list(range(number, max(0, number - 3), -1))
-        assert counts(brief, project_id)["tile_states"] == min(number, 3)
+        assert counts(brief, project_id)["bodies"] == min(number, 3)
     assert api.call("GetRevision", {"id": "d", "revision": "4"}).code == "not_found"
     assert api.call("Restore", {"id": "d", "revision": "4"}).code == "not_found"
     assert done(api, "Restore", id="d", revision="5").dashboard["revision"] == "8"
@@ -83,7 +83,7 @@ def test_trimming_leaves_the_tiles_that_the_present_state_has(
     created = done(api, "Create", dashboardId="d", name="A", tiles=[markdown("a")])
     for number in range(10):
         done(api, "Update", id="d", name=f"{number}")
-    assert counts(brief, project_id)["tile_states"] == 1
+    assert counts(brief, project_id)["bodies"] == 1
     assert done(api, "Get", id="d").dashboard["tiles"] == created.dashboard["tiles"]
 
 
@@ -94,7 +94,7 @@ def test_trimming_leaves_the_tiles_of_an_answer_that_may_be_asked_for(
     first = done(api, "Create", **request)
     for number in range(5):
         done(api, "Upsert", dashboardId="d", tiles=[markdown("a", str(number))])
-    assert counts(brief, project_id)["tile_states"] == 4
+    assert counts(brief, project_id)["bodies"] == 4
     assert done(api, "Create", **request).body == first.body
 
 
@@ -109,7 +109,7 @@ def test_purge_leaves_the_id_and_the_last_revision(brief: RunningServer, api: Ap
     rows = stored_rows(brief, project_id)
     assert rows["purged_dashboards"] == [(project_id, "d", 3)]
     assert rows["dashboards"] == [live]
-    assert (rows["dashboard_labels"], len(rows["revisions"]), len(rows["tile_states"])) == ([], 1, 1)
+    assert (rows["dashboard_labels"], len(rows["revisions"]), len(rows["bodies"])) == ([], 1, 1)
     for method, request in [
         ("Get", {"id": "d"}),
         ("ListRevisions", {"id": "d"}),
@@ -162,7 +162,7 @@ def test_purge_trims_to_what_the_setting_says_now(project_id: str, tmp_path: Pat
             for number in range(105):
                 done(api, "Upsert", dashboardId=dashboard_id, tiles=[markdown("a", str(number))])
         assert purge(other, REVISIONS_KEPT="2").returncode == 0
-        assert counts(other, project_id) == {"dashboards": 2, "revisions": 4, "tile_states": 4}
+        assert counts(other, project_id) == {"dashboards": 2, "revisions": 4, "bodies": 4}
         assert [revisions(api, it) for it in ("a", "b")] == [[106, 105]] * 2
         api.close()
 

@@ -16,6 +16,7 @@ from dashkeeper.gen.dashboards.v1.changes_pb import DeleteRequest, UndeleteReque
 from dashkeeper.gen.dashboards.v1.dashboards_pb import GetRequest, ListRequest
 from dashkeeper.gen.dashboards.v1.history_pb import GetRevisionRequest, ListRevisionsRequest, RestoreRequest
 from dashkeeper.gen.dashboards.v1.upsert_pb import UpsertRequest
+from dashkeeper.store.base import WALK_BEGINS
 from dashkeeper.store.databases import sqlite
 from dashkeeper.store.migrations import SCHEMA
 from dashkeeper.store.tables import metadata
@@ -45,7 +46,7 @@ def every_call(api: Dashboards, store: SQLStore, project_id: str) -> Sequence[Co
         api.restore(RestoreRequest(id="d", revision=1), CTX),
         store.purge_due(0),
         store.forget_expired(0),
-        store.trim_some(("", "")),
+        store.trim_some(WALK_BEGINS),
         store.erase_some(project_id),
         store.check(),
     ]
