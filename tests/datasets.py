@@ -105,7 +105,7 @@ json_values: SearchStrategy[Any] = st.recursive(
     | flags
     | st.integers(-MAX_JSON_INT, MAX_JSON_INT)
     | doubles
-    | texts(alphabet=st.characters(exclude_categories=("Cs",))),
+    | texts(alphabet=st.characters(exclude_categories=("Cs",), exclude_characters="\0")),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts(), inner, max_size=3),
     max_leaves=6,
 )
