@@ -57,26 +57,23 @@ FRAGMENT_NAMES = {
 def problems(content: DashboardContent, path: str) -> Iterator[Violation]:
     """Find every broken rule that goes across the items of a content, each with its path."""
     yield from _filter_problems(content.available_filters, f"{path}.available_filters")
-    count = values = 0
+    count = 0
     for chart_path, chart in _charts(content, path):
         count += 1
         yield from datasets.problems(chart, chart_path)
-        if chart.dataset is not None:
-            for node_path, node in datasets.nodes(chart.dataset, f"{chart_path}.dataset"):
-                if node.node is None or not isinstance(node.node.value, OtherSource):
-                    continue
-                yield from _type_problems(node.node.value, f"{node_path}.other")
-                counted = values <= MAX_ITEMS
-                values += _count_values(node.node.value.json)
-                if values <= MAX_ITEMS:
-                    yield from _json_problems(node.node.value, f"{node_path}.other.json")
-                elif counted:
-                    yield Violation(
-                        f"{node_path}.other.json",
-                        f"is too much: the JSON of all sources holds at most {MAX_ITEMS} values",
-                    )
     if count > MAX_CHARTS:
         yield Violation(f"{path}.sections", f"hold {count} charts: a content has at most {MAX_CHARTS}")
+    values = 0
+    for source_path, source in _other_sources(content, path):
+        if known := NODE_NAMES.get(folded(source.type)):
+            yield Violation(f"{source_path}.type", f"has a field of its own in Dataset: write it as {known}")
+        values += _count_values(source.json)
+        if values > MAX_ITEMS:
+            text = f"is too much: the JSON of a content's sources holds at most {MAX_ITEMS} values"
+            yield Violation(f"{source_path}.json", text)
+            return
+        for within, text in _json_problems(source.json):
+            yield Violation(f"{source_path}.json", f"{within}: {text}" if within else text)
 
 
 def compacted(content: DashboardContent) -> DashboardContent:
@@ -85,10 +82,10 @@ def compacted(content: DashboardContent) -> DashboardContent:
     All else stays as it was written, numbers and the order of keys too. The given content is left
     alone.
     """
-    if not any(source.json != _compacted_json(source.json) for source in _other_sources(content)):
+    if all(source.json == _compacted_json(source.json) for _, source in _other_sources(content, "")):
         return content
     content = deepcopy(content)
-    for source in _other_sources(content):
+    for _, source in _other_sources(content, ""):
         source.json = _compacted_json(source.json)
     return content
 
@@ -100,12 +97,12 @@ def _charts(content: DashboardContent, path: str) -> Iterator[tuple[str, Chart]]
                 yield f"{path}.sections[{i}].cards[{j}].charts[{k}]", chart
 
 
-def _other_sources(content: DashboardContent) -> Iterator[OtherSource]:
-    for path, chart in _charts(content, ""):
+def _other_sources(content: DashboardContent, path: str) -> Iterator[tuple[str, OtherSource]]:
+    for chart_path, chart in _charts(content, path):
         if chart.dataset is not None:
-            for _, node in datasets.nodes(chart.dataset, path):
+            for node_path, node in datasets.nodes(chart.dataset, f"{chart_path}.dataset"):
                 if node.node is not None and isinstance(node.node.value, OtherSource):
-                    yield node.node.value
+                    yield f"{node_path}.other", node.node.value
 
 
 def _filter_problems(filters: Sequence[Filter], path: str) -> Iterator[Violation]:
@@ -123,26 +120,21 @@ def _filter_problems(filters: Sequence[Filter], path: str) -> Iterator[Violation
                 yield Violation(f"{path}[{i}].query_fragments[{j}].type", f"must be written as {known}")
 
 
-def _type_problems(source: OtherSource, path: str) -> Iterator[Violation]:
-    if known := NODE_NAMES.get(folded(source.type)):
-        yield Violation(f"{path}.type", f"is a type with a field of its own: write it as {known}")
-
-
-def _json_problems(source: OtherSource, path: str) -> Iterator[Violation]:
-    if not source.json:
+def _json_problems(text: str) -> Iterator[Violation]:
+    """Find what is wrong with the JSON of an unknown source, with paths within it."""
+    if not text:
         return
     try:
-        value = parse(source.json, max_depth=MAX_JSON_DEPTH)
+        value = parse(text, max_depth=MAX_JSON_DEPTH)
     except StrictJSONError as error:
-        for within, text in error.problems:
-            yield Violation(path, f"{within}: {text}" if within else text)
+        yield from error.problems
         return
     if not isinstance(value, dict):
-        yield Violation(path, "must be a JSON object")
+        yield Violation("", "must be a JSON object")
         return
     for key in OWN_KEYS:
         if key in value:
-            yield Violation(path, f'must not have the key "{key}"')
+            yield Violation(key, "is a field of the dataset or of a transformation: no key for this JSON")
 
 
 def _count_values(text: str) -> int:
