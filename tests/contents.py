@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from dashkeeper.gen.registrations.v1 import chart_options_pb as options_pb
@@ -40,6 +41,16 @@ if TYPE_CHECKING:
 
     from tests.datasets import Kind
 
+
+# The same examples at every run: a failure in CI is the same failure everywhere.
+PROFILE = settings(
+    max_examples=200,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=(Phase.explicit, Phase.generate, Phase.shrink),
+    suppress_health_check=(HealthCheck.too_slow,),
+)
 
 F = options_pb.ChartFormat
 heights = st.sampled_from((1, 300, 10_000))
