@@ -8,31 +8,14 @@ between fields are reported at the message that holds them; an empty path is the
 from __future__ import annotations
 
 import json
-import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from tests.cases import ABSENT, Case, altered, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Request = dict[str, Any]
-
-
-class Case(NamedTuple):
-    """A request to one RPC, and the paths that must be reported for it, and no others."""
-
-    id: str
-    method: str
-    request: Request
-    fields: frozenset[str] = frozenset()
-
-
-class _Absent:
-    def __repr__(self) -> str:
-        return "absent"
-
-
-ABSENT = _Absent()
-"""Stands for a value that is to be taken out."""
+    from tests.cases import Request
 
 WRITE: Request = {
     "requestId": "550e8400-e29b-41d4-a716-446655440000",
@@ -113,33 +96,10 @@ REQUESTS: dict[str, Request] = {
     "Undelete": WRITE | {"id": "dash_abc123", "etag": "1-abc"},
 }
 
-_STEP = re.compile(r'\.?(?P<name>\w+)|\[(?P<index>\d+)\]|\[(?P<key>".*")\]')
-
 
 def changed(method: str, changes: dict[str, Any]) -> Request:
     """Return the full request of an RPC with other values at some places."""
-    # Not copy.deepcopy, to which the parts that stand there twice would be one.
-    request = json.loads(json.dumps(REQUESTS[method]))
-    for path, value in changes.items():
-        *parents, last = _steps(path)
-        at: Any = request
-        for step in parents:
-            at = at[step]
-        if value is ABSENT:
-            del at[last]
-        else:
-            at[last] = value
-    return request
-
-
-def _steps(path: str) -> list[str | int]:
-    steps: list[str | int] = []
-    for step in _STEP.finditer(path):
-        if step["name"]:
-            steps.append(re.sub(r"_(\w)", lambda letter: letter[1].upper(), step["name"]))
-        else:
-            steps.append(int(step["index"]) if step["index"] else json.loads(step["key"]))
-    return steps
+    return altered(REQUESTS[method], changes)
 
 
 def at_key(key: str) -> str:
@@ -399,20 +359,15 @@ VALID_VALUES: list[tuple[str, str, Iterable[Any]]] = [
 ]
 
 
-def _name(value: object) -> str:
-    text = json.dumps(value, default=repr)
-    return text if len(text) <= 160 else f"{text[:60]}...{len(text)}"
-
-
 # Rules that stand in the .proto files.
 BROKEN_RULES: list[Case] = [
     *(
-        Case(f"{method}-{path}-{_name(value)}", method, changed(method, {path: value}), frozenset({path}))
+        Case(f"{method}-{path}-{name_of(value)}", method, changed(method, {path: value}), frozenset({path}))
         for method, path, values in BROKEN_VALUES
         for value in values
     ),
     *(
-        Case(f"{method}-{_name(changes)}", method, changed(method, changes), frozenset({path}))
+        Case(f"{method}-{name_of(changes)}", method, changed(method, changes), frozenset({path}))
         for method, changes, path in BROKEN_RELATIONS
     ),
     *(
@@ -443,7 +398,7 @@ VALID_REQUESTS: list[Case] = [
     Case("Update-to-empty", "Update", {"id": "a", "updateMask": "description,labels"}),
     Case("Upsert-least", "Upsert", {"dashboardId": "a"}),
     *(
-        Case(f"{method}-{path}-{_name(value)}", method, changed(method, {path: value}))
+        Case(f"{method}-{path}-{name_of(value)}", method, changed(method, {path: value}))
         for method, path, values in VALID_VALUES
         for value in values
     ),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.api import Reply
-    from tests.broken_rules import Case
+    from tests.cases import Case
     from tests.server import RunningServer
 
 LISTENERS = ("grpc", "connect-json")

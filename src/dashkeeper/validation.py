@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import protovalidate
+from protobuf import DescFieldValueList, DescFieldValueMap, DescFieldValueMessage, DescMessage
 
 from dashkeeper.errors import MAX_VIOLATIONS, InvalidRequestError, Violation
-from dashkeeper.gen.dashboards.v1.changes_pb import CreateRequest, UpdateRequest
-from dashkeeper.gen.dashboards.v1.dashboards_pb import ListRequest
+from dashkeeper.gen.dashboards.v1 import changes_pb as dashboards
 from dashkeeper.gen.dashboards.v1.upsert_pb import UpsertRequest
+from dashkeeper.gen.registrations.v1 import changes_pb as registrations
+from dashkeeper.gen.registrations.v1.contents_pb import UpdateContentRequest
+from dashkeeper.services import contents, places, tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from protobuf import Message
-    from protobuf.wkt import Duration, Timestamp
-
-    from dashkeeper.gen.dashboards.v1.tile_pb import Tile
-
-# Timestamps from 0001-01-01T00:00:00Z up to 9999-12-31T23:59:59.999999999Z, as ProtoJSON has them.
-_MIN_SECONDS = -62_135_596_800
-_MAX_SECONDS = 253_402_300_799
 
 _FULLY_REPORTED_ITEMS = 2_000
 """Reporting all that is wrong takes some 50 µs an item: of a larger request, only the first is told."""
 
 _MAX_KEY_LENGTH = 100
 
-_FIELDS_OF_RULES = {"update.name": "name", "upsert.name": "name"}
+_FIELDS_OF_RULES = {
+    "update.name": "name",
+    "upsert.name": "name",
+    "update.title": "title",
+    "list.segment_id": "segment_id",
+    "list.builder_id": "builder_id",
+}
 """Rules of a whole request, which has no path: the field that each is about."""
 
 _PATTERNS_IN_WORDS = {
@@ -41,6 +44,11 @@ _PATTERNS_IN_WORDS = {
     r"^[^\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F]*$": (
         "must not contain control characters other than tabs and line breaks"
     ),
+    r"^#[0-9A-Fa-f]{6}$": "must be a colour as #RRGGBB, such as #00A1DF",
+    (
+        r"^([0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+        r"|now([+-][0-9]{1,6}[yMwdhHms])*(/[yMwdhHms])?)$"
+    ): "must be a date such as 2026-01-31 or 2026-01-31T10:00:00, or relative to now, such as now-7d/d",
 }
 
 
@@ -50,16 +58,10 @@ def validate(request: Message) -> None:
     Raises:
         InvalidRequestError: Naming all broken rules, each with its path (a hundred at most).
     """
-    violations: list[Violation] = []
-    reports_all = True
-    if isinstance(request, CreateRequest | UpsertRequest):
-        violations += _broken_tile_rules(request.tiles)
-        reports_all = _count_items(request.tiles) <= _FULLY_REPORTED_ITEMS
-    if isinstance(request, CreateRequest | UpdateRequest | ListRequest):
-        reports_all &= len(request.labels) <= _FULLY_REPORTED_ITEMS
+    violations = list(islice(_code_rules(request), MAX_VIOLATIONS))
     try:
         found = protovalidate.collect_violations(request, fail_fast=True)
-        if found and reports_all:
+        if found and not _holds_many_items(request):
             found = protovalidate.collect_violations(request)
         violations += [_in_words(violation) for violation in found[:MAX_VIOLATIONS]]
     except (protovalidate.EvaluationError, RuntimeError, OverflowError) as error:
@@ -71,40 +73,42 @@ def validate(request: Message) -> None:
         raise InvalidRequestError.of(violations[:MAX_VIOLATIONS])
 
 
-def _broken_tile_rules(tiles: Sequence[Tile]) -> Iterator[Violation]:
-    first_with: dict[str, int] = {}
-    for index, tile in enumerate(tiles):
-        path = f"tiles[{index}]"
-        if tile.id and (first := first_with.setdefault(tile.id, index)) != index:
-            yield Violation(f"{path}.id", f"is also the id of tiles[{first}]: ids must be unique")
-        if tile.insight is not None and (query := tile.insight.query) is not None:
-            path = f"{path}.insight.query"
-            if query.time_range is not None:
-                yield from _broken_timestamp_rules(query.time_range.start, f"{path}.time_range.start")
-                yield from _broken_timestamp_rules(query.time_range.end, f"{path}.time_range.end")
-            yield from _broken_duration_rules(query.conversion_window, f"{path}.conversion_window")
+def _code_rules(request: Message) -> Iterator[Violation]:
+    """Find the broken rules that no .proto says."""
+    match request:
+        case dashboards.CreateRequest() | UpsertRequest():
+            yield from tiles.problems(request.tiles)
+        case registrations.CreateRequest():
+            ids = request.scopes, request.segment_ids, request.builder_ids
+            yield from places.repetitions(*ids)
+            yield from places.place_problems(*ids)
+            if request.dashboard_content_id:
+                yield Violation("dashboard_content_id", "must be empty: a new registration has no content")
+        case registrations.UpdateRequest():
+            yield from places.repetitions(request.scopes, request.segment_ids, request.builder_ids)
+        case UpdateContentRequest(content=content) if content is not None:
+            yield from contents.problems(content, "content")
+        case _:
+            pass
 
 
-def _broken_timestamp_rules(timestamp: Timestamp | None, path: str) -> Iterator[Violation]:
-    """Protovalidate doesn't see nanos, and a bad Timestamp once stored can't be written as JSON."""
-    if timestamp is not None and not (
-        _MIN_SECONDS <= timestamp.seconds <= _MAX_SECONDS and 0 <= timestamp.nanos <= 999_999_999
-    ):
-        yield Violation(path, "must lie within the years 1 to 9999, with nanos of 0 to 999999999")
-
-
-def _broken_duration_rules(duration: Duration | None, path: str) -> Iterator[Violation]:
-    """CEL can't say this: it fails to evaluate on a Duration that is out of range."""
-    if duration is not None and duration.nanos != 0:
-        yield Violation(path, "must be whole seconds")
-
-
-def _count_items(tiles: Sequence[Tile]) -> int:
-    queries = [tile.insight.query for tile in tiles if tile.insight is not None and tile.insight.query]
-    filters = [query.filters for query in queries]
-    filters += [event.filters for query in queries for event in query.events]
-    values = sum(len(condition.values) for conditions in filters for condition in conditions)
-    return len(tiles) + sum(len(query.events) for query in queries) + sum(map(len, filters)) + values
+def _holds_many_items(message: Message) -> bool:
+    count = 0
+    pending: list[Message] = [message]
+    while pending and count <= _FULLY_REPORTED_ITEMS:
+        message = pending.pop()
+        for field in message:
+            match field.value:
+                case DescFieldValueMessage():
+                    pending.append(message[field])
+                case DescFieldValueList(element=element):
+                    count += len(message[field])
+                    pending += message[field] if isinstance(element, DescMessage) else ()
+                case DescFieldValueMap():
+                    count += len(message[field])
+                case _:
+                    pass
+    return count > _FULLY_REPORTED_ITEMS
 
 
 def _in_words(violation: protovalidate.Violation) -> Violation:

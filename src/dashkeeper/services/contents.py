@@ -1,0 +1,147 @@
+"""The rules of a content that go across its items, and the form in which it is stored."""
+
+from __future__ import annotations
+
+import re
+from copy import deepcopy
+from typing import TYPE_CHECKING
+
+from dashkeeper.bounds import MAX_ITEMS
+from dashkeeper.errors import Violation
+from dashkeeper.gen.registrations.v1.dataset_pb import Dataset
+from dashkeeper.gen.registrations.v1.source_pb import OtherSource
+from dashkeeper.services import datasets
+from dashkeeper.strict_json import StrictJSONError, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dashkeeper.gen.registrations.v1.chart_pb import Chart
+    from dashkeeper.gen.registrations.v1.content_pb import DashboardContent
+    from dashkeeper.gen.registrations.v1.filter_pb import Filter
+
+MAX_CHARTS = 1_000
+MAX_JSON_DEPTH = 32
+
+OWN_KEYS = ("type", "series_title", "sources")
+"""Keys that the JSON of an unknown source can't have: the dataset itself has them."""
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_SPACE_BETWEEN = re.compile(rf"({_STRING.pattern})|[ \t\n\r]+", re.DOTALL)
+
+
+def folded(name: str) -> str:
+    """Return a name without that in which two spellings of it may differ: case, `-` and `_`."""
+    return name.casefold().replace("-", "").replace("_", "")
+
+
+NODE_NAMES = {
+    folded(field.name): field.name for field in Dataset.desc().oneofs[0].fields if field.name != "other"
+}
+"""The fields of a Dataset for the sources and transformations that are known, by their folded names."""
+
+FRAGMENT_NAMES = {
+    folded(name): name
+    for name in (
+        "OTQL",
+        "activities_analytics",
+        "collection_volumes",
+        "resources_usage",
+        "data_ingestion",
+        "data_file",
+    )
+}
+"""The types of a QueryFragment that are known, by their folded names."""
+
+
+def problems(content: DashboardContent, path: str) -> Iterator[Violation]:
+    """Find every broken rule that goes across the items of a content, each with its path."""
+    yield from _filter_problems(content.available_filters, f"{path}.available_filters")
+    count = 0
+    for chart_path, chart in _charts(content, path):
+        count += 1
+        yield from datasets.problems(chart, chart_path)
+    if count > MAX_CHARTS:
+        yield Violation(f"{path}.sections", f"hold {count} charts: a content has at most {MAX_CHARTS}")
+    values = 0
+    for source_path, source in _other_sources(content, path):
+        if known := NODE_NAMES.get(folded(source.type)):
+            yield Violation(f"{source_path}.type", f"has a field of its own in Dataset: write it as {known}")
+        values += _count_values(source.json)
+        if values > MAX_ITEMS:
+            text = f"is too much: the JSON of a content's sources holds at most {MAX_ITEMS} values"
+            yield Violation(f"{source_path}.json", text)
+            return
+        for within, text in _json_problems(source.json):
+            yield Violation(f"{source_path}.json", f"{within}: {text}" if within else text)
+
+
+def compacted(content: DashboardContent) -> DashboardContent:
+    """Return a valid content as it is stored: the JSON of unknown sources without white space.
+
+    All else stays as it was written, numbers and the order of keys too. The given content is left
+    alone.
+    """
+    if all(source.json == _compacted_json(source.json) for _, source in _other_sources(content, "")):
+        return content
+    content = deepcopy(content)
+    for _, source in _other_sources(content, ""):
+        source.json = _compacted_json(source.json)
+    return content
+
+
+def _charts(content: DashboardContent, path: str) -> Iterator[tuple[str, Chart]]:
+    for i, section in enumerate(content.sections):
+        for j, card in enumerate(section.cards):
+            for k, chart in enumerate(card.charts):
+                yield f"{path}.sections[{i}].cards[{j}].charts[{k}]", chart
+
+
+def _other_sources(content: DashboardContent, path: str) -> Iterator[tuple[str, OtherSource]]:
+    for chart_path, chart in _charts(content, path):
+        if chart.dataset is not None:
+            for node_path, node in datasets.nodes(chart.dataset, f"{chart_path}.dataset"):
+                if node.node is not None and isinstance(node.node.value, OtherSource):
+                    yield f"{node_path}.other", node.node.value
+
+
+def _filter_problems(filters: Sequence[Filter], path: str) -> Iterator[Violation]:
+    first_with: dict[str, int] = {}
+    for i, one in enumerate(filters):
+        name = one.technical_name
+        if name and (first := first_with.setdefault(name, i)) != i:
+            yield Violation(
+                f"{path}[{i}].technical_name",
+                f"is also that of available_filters[{first}]: technical names must be unique",
+            )
+        for j, fragment in enumerate(one.query_fragments):
+            known = FRAGMENT_NAMES.get(folded(fragment.type), fragment.type)
+            if known != fragment.type:
+                yield Violation(f"{path}[{i}].query_fragments[{j}].type", f"must be written as {known}")
+
+
+def _json_problems(text: str) -> Iterator[Violation]:
+    """Find what is wrong with the JSON of an unknown source, with paths within it."""
+    if not text:
+        return
+    try:
+        value = parse(text, max_depth=MAX_JSON_DEPTH)
+    except StrictJSONError as error:
+        yield from error.problems
+        return
+    if not isinstance(value, dict):
+        yield Violation("", "must be a JSON object")
+        return
+    for key in OWN_KEYS:
+        if key in value:
+            yield Violation(key, "is a field of the dataset or of a transformation: no key for this JSON")
+
+
+def _count_values(text: str) -> int:
+    """Return how many values a JSON text holds: a comma stands before each but the first of a bracket."""
+    text = _STRING.sub("", text)
+    return sum(map(text.count, "[{,"))
+
+
+def _compacted_json(text: str) -> str:
+    return _SPACE_BETWEEN.sub(r"\1", text) or "{}"
