@@ -34,6 +34,7 @@ class RunningServer:
     """`http://127.0.0.1:port`."""
     grpc: str
     """`127.0.0.1:port`."""
+    database_url: str
 
     @property
     def database_path(self) -> Path:
@@ -76,7 +77,7 @@ def running_server(folder: Path, **settings: str) -> Generator[RunningServer]:
         process = subprocess.Popen(
             [sys.executable, "-m", "dashkeeper", "serve"], cwd=folder, env=environment, stderr=log
         )
-    server = RunningServer(process, folder, "", "")
+    server = RunningServer(process, folder, "", "", environment["DASHKEEPER_DATABASE_URL"])
     try:
         deadline = time.monotonic() + STARTUP_SECONDS
         while not (server.http and server.grpc):

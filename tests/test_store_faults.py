@@ -19,8 +19,9 @@ from dashkeeper.gen.dashboards.v1.upsert_pb import UpsertRequest
 from dashkeeper.store.databases import sqlite
 from dashkeeper.store.migrations import SCHEMA
 from dashkeeper.store.tables import metadata
+from tests.database import make_database, migrate
 from tests.postgresql import cut_connections, name_of, run_sql
-from tests.stores import CTX, create, made, make_database, make_store, migrate, service, tile
+from tests.stores import CTX, create, made, make_store, service, tile
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
