@@ -96,6 +96,21 @@ def running_server(folder: Path, **settings: str) -> Generator[RunningServer]:
             server.stop()
 
 
+def purge(server: RunningServer, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run `dashkeeper purge` beside the running server, on its database."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DASHKEEPER_")}
+    environment |= {f"DASHKEEPER_{name}": value for name, value in settings.items()}
+    environment["DASHKEEPER_DATABASE_URL"] = server.database_url
+    return subprocess.run(
+        [sys.executable, "-m", "dashkeeper", "purge", *arguments],
+        cwd=server.folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def make_token(
     *projects: str,
     scope: str = "dashboards:read dashboards:write",

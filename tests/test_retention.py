@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +9,7 @@ import pytest
 
 from tests.api import Api
 from tests.database import DATABASES, server_on, stored_rows
-from tests.server import make_token
+from tests.server import make_token, purge
 from tests.tiles import markdown
 
 if TYPE_CHECKING:
@@ -44,21 +41,6 @@ def done(api: Api, method: str, **request: Any) -> Reply:
     reply = api.call(method, request)
     assert reply.code == "ok", reply
     return reply
-
-
-def purge(server: RunningServer, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run `dashkeeper purge` beside the running server, on its database."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("DASHKEEPER_")}
-    environment |= {f"DASHKEEPER_{name}": value for name, value in settings.items()}
-    environment["DASHKEEPER_DATABASE_URL"] = server.database_url
-    return subprocess.run(
-        [sys.executable, "-m", "dashkeeper", "purge", *arguments],
-        cwd=server.folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def revisions(api: Api, dashboard_id: str = "d") -> list[int]:
