@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.api import Api
-from tests.database import stored_rows
-from tests.server import make_token, running_server
+from tests.database import DATABASES, server_on, stored_rows
+from tests.server import make_token, purge
 from tests.tiles import markdown
 
 if TYPE_CHECKING:
@@ -23,10 +20,13 @@ if TYPE_CHECKING:
     from tests.server import RunningServer
 
 
-@pytest.fixture(scope="module")
-def brief(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+@pytest.fixture(scope="module", params=DATABASES)
+def brief(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
     """A server that keeps three revisions, and deleted dashboards no moment longer than it must."""
-    with running_server(tmp_path_factory.mktemp("brief"), REVISIONS_KEPT="3", PURGE_AFTER="0s") as running:
+    folder = tmp_path_factory.mktemp("brief")
+    with server_on(request.param, folder, REVISIONS_KEPT="3", PURGE_AFTER="0s") as running:
         yield running
 
 
@@ -41,21 +41,6 @@ def done(api: Api, method: str, **request: Any) -> Reply:
     reply = api.call(method, request)
     assert reply.code == "ok", reply
     return reply
-
-
-def purge(server: RunningServer, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run `dashkeeper purge` beside the running server, on its file."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("DASHKEEPER_")}
-    environment |= {f"DASHKEEPER_{name}": value for name, value in settings.items()}
-    environment["DASHKEEPER_DATABASE_URL"] = f"sqlite:///{server.database_path}"
-    return subprocess.run(
-        [sys.executable, "-m", "dashkeeper", "purge", *arguments],
-        cwd=server.folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def revisions(api: Api, dashboard_id: str = "d") -> list[int]:
@@ -154,8 +139,8 @@ def test_purge_waits_until_the_time_is_up(server: RunningServer, one_api: Api, p
     done(one_api, "Undelete", id="d")
 
 
-def test_purge_trims_to_what_the_setting_says_now(project_id: str, tmp_path: Path) -> None:
-    with running_server(tmp_path) as other:  # of its own: the command trims all projects
+def test_purge_trims_to_what_the_setting_says_now(database: str, project_id: str, tmp_path: Path) -> None:
+    with server_on(database, tmp_path) as other:  # of its own: the command trims all projects
         api = Api(other, "grpc", make_token(project_id), project_id)
         for dashboard_id in ("a", "b"):
             done(api, "Create", dashboardId=dashboard_id, name="A")
