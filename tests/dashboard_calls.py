@@ -81,8 +81,9 @@ class DashboardCalls:
         return method, request
 
     def _revision(self, seen: Json) -> str:
-        """Return a revision's number, perhaps of one that is just being made."""
-        return str(self._random.randint(1, int(seen["revision"]) + 2))
+        """Return a revision's number, now and then of one that is just being made."""
+        last = int(seen["revision"])
+        return str(last + 1 if self._random.random() < 0.25 else self._random.randint(1, last))
 
     def _update(self) -> Json:
         number = self._random.randint(0, 3)

@@ -11,9 +11,10 @@ import asyncio
 import contextlib
 import logging
 import os
+import threading
 import time
 import uuid
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import TYPE_CHECKING
@@ -50,9 +51,10 @@ class History:
     """What happened to each dashboard, as its callers saw it."""
 
     def __init__(self) -> None:
-        self.calls: defaultdict[str, list[Call]] = defaultdict(list)
+        self.calls: dict[str, list[Call]] = {name: [] for name in DASHBOARDS}
         self.counts: Counter[tuple[str, str]] = Counter()
         """Of answers, by method and code or reason."""
+        self._lock = threading.Lock()
 
     def call(self, api: Api, method: str, request: Json) -> Reply | None:
         """Do a call; return None where nobody knows what became of it."""
@@ -62,7 +64,8 @@ class History:
         except httpx.TransportError:
             reply = Reply("unavailable")
         end = time.monotonic()
-        self.counts[method, reply.reason or reply.code] += 1
+        with self._lock:
+            self.counts[method, reply.reason or reply.code] += 1
         if reply.code in UNKNOWN:
             if method in WRITES:
                 self._add(Call(method, request, start))
@@ -74,8 +77,9 @@ class History:
         return reply
 
     def _add(self, call: Call) -> None:
-        for name, part in by_dashboard(call).items():
-            self.calls[name].append(part)
+        with self._lock:
+            for name, part in by_dashboard(call).items():
+                self.calls[name].append(part)
 
     def explain(self) -> None:
         """Find an order that explains the calls, for each dashboard.

@@ -113,7 +113,7 @@ async def test_twin_that_is_committed_meanwhile_gives_both_its_answer(
     requests: dict[str, Any] = {
         "create": CreateRequest(dashboard_id="d", name="A", tiles=[tile("")], request_id=request_id),
         "update": UpdateRequest(id="d", name="B", etag=etag, request_id=request_id),
-        "upsert": UpsertRequest(dashboard_id="d", tiles=[tile("")], etag=etag, request_id=request_id),
+        "upsert": UpsertRequest(dashboard_id="d", tiles=[tile("", "B")], etag=etag, request_id=request_id),
         "delete": DeleteRequest(id="d", etag=etag, request_id=request_id),
         "undelete": UndeleteRequest(id="d", request_id=request_id),
         "restore": RestoreRequest(id="d", revision=1, etag=etag, request_id=request_id),
