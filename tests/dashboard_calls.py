@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DASHBOARDS = ("a", "b", "c")
 
 _SHARES = {
-    "Get": 10,
+    "Get": 20,
     "List": 6,
     "GetRevision": 6,
     "ListRevisions": 6,

@@ -54,6 +54,7 @@ class History:
         self.calls: dict[str, list[Call]] = {name: [] for name in DASHBOARDS}
         self.counts: Counter[tuple[str, str]] = Counter()
         """Of answers, by method and code or reason."""
+        self.unanswered = 0
         self._lock = threading.Lock()
 
     def call(self, api: Api, method: str, request: Json) -> Reply | None:
@@ -66,6 +67,7 @@ class History:
         end = time.monotonic()
         with self._lock:
             self.counts[method, reply.reason or reply.code] += 1
+            self.unanswered += reply.code in UNKNOWN
         if reply.code in UNKNOWN:
             if method in WRITES:
                 self._add(Call(method, request, start))
@@ -198,6 +200,7 @@ def run_clients(servers: Servers, history: History) -> None:
                 time.sleep(0.01)  # between two looks
 
         wait_for(0.5)
+        assert history.unanswered == 0, history.counts
         servers.kill()
         servers.start()
         wait_for(0.8)
