@@ -178,13 +178,13 @@ class Dashboards:
 
     async def restore(self, request: RestoreRequest, ctx: Context, /) -> RestoreResponse:
         """Make an older state of a dashboard the newest again."""
-        # A revision never changes, so it may be read before the transaction that uses it.
-        old = await self._store.get_revision(self._caller.project_id, request.id, request.revision)
 
         def change(stored: Stored) -> Outcome[RestoreResponse]:
-            return self._changes.restore(stored, request, old)
+            return self._changes.restore(stored, request)
 
-        return await self._write("Restore", request, request.id, change, RestoreResponse)
+        return await self._write(
+            "Restore", request, request.id, change, RestoreResponse, restored_revision=request.revision
+        )
 
     async def _write(
         self,
@@ -193,6 +193,7 @@ class Dashboards:
         dashboard_id: str,
         change: Callable[[Stored], Outcome[Reply]],
         reply_type: type[Reply],
+        restored_revision: int = 0,
     ) -> Reply:
         write = Write(
             project_id=self._caller.project_id,
@@ -204,6 +205,7 @@ class Dashboards:
             validate_only=request.validate_only,
             request_id=request.request_id.lower(),
             request_hash=_hash(request) if request.request_id else b"",
+            restored_revision=restored_revision,
         )
         return await self._store.write_dashboard(write, change, reply_type)
 

@@ -92,6 +92,8 @@ class Write:
     request_id: str
     """In lower case; empty where the caller gave none."""
     request_hash: bytes
+    restored_revision: int = 0
+    """The revision whose state the change needs besides; 0 for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ class Stored:
     """With its tiles; None where there is none."""
     last_revision: int
     """The number of its last revision, also of a purged one; 0 where there never was one."""
+    restored: Dashboard | None = None
+    """The state as of `Write.restored_revision`; None where that isn't there, or isn't kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

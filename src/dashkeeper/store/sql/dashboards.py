@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from dashkeeper.errors import DashkeeperError
 from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
 from dashkeeper.store.base import DashboardPage, Stored
-from dashkeeper.store.sql.history import trim_revisions
+from dashkeeper.store.sql.history import get_revision, trim_revisions
 from dashkeeper.store.sql.requests import LostRaceError, recall, remember
 from dashkeeper.store.sql.tiles import has_tiles, insert_tiles, refers_to_tiles
 from dashkeeper.store.tables import (
@@ -168,7 +168,7 @@ def write_dashboard(
         conn.execute(_LOCK, _key_of(write))
     row = _find(conn, write.project_id, write.dashboard_id)
     if row is not None:
-        stored = Stored(_with_tiles(row), row.revision)
+        stored = Stored(_with_tiles(row), row.revision, _restored(conn, write, row.revision))
     else:
         stored = Stored(None, _last_revision(conn, write))
     try:
@@ -202,6 +202,13 @@ def _find(conn: Connection, project_id: str, dashboard_id: str) -> _DashboardRow
 def _last_revision(conn: Connection, write: Write) -> int:
     """Return the last revision of a dashboard that was purged; 0 if there never was one."""
     return conn.execute(_FIND_PURGED, _key_of(write)).scalar_one_or_none() or 0
+
+
+def _restored(conn: Connection, write: Write, last_revision: int) -> Dashboard | None:
+    """Return the state that the write restores, unless it was made after the row was read."""
+    if not 0 < write.restored_revision <= last_revision:
+        return None
+    return get_revision(conn, write.project_id, write.dashboard_id, write.restored_revision)
 
 
 def _key_of(write: Write) -> dict[str, str]:
