@@ -27,7 +27,7 @@ from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
 from dashkeeper.gen.dashboards.v1.tile_pb import Tile, TileType
 from dashkeeper.gen.dashboards.v1.upsert_pb import UpsertRequest
 from dashkeeper.services.ids import new_dashboard_id, new_etag
-from dashkeeper.store.tables import dashboard_labels, dashboards, revisions, bodies
+from dashkeeper.store.tables import bodies, dashboard_labels, dashboards, revisions
 from tests.stores import CTX, made, make_store, migrate, service
 from tests.tiles import payload
 
@@ -55,7 +55,7 @@ _COLUMNS = {
         *("purge_at", "revision", "body_hash", "header"),
     ),
     dashboard_labels: (*_KEY, "key", "value"),
-    bodies: (*_KEY, "hash", "tiles"),
+    bodies: ("project_id", "resource_id", "hash", "body"),
     revisions: (
         *_KEY,
         *("revision", "kind", "created_at", "created_by", "change_message", "tile_changes", "body_hash"),

@@ -145,12 +145,10 @@ class DashboardChanges:
         content.deleted_at = content.purge_at = None
         return self._outcome("UNDELETE", request, stored, content, lambda it: UndeleteResponse(dashboard=it))
 
-    def restore(
-        self, stored: StoredDashboard, request: RestoreRequest, old: Dashboard | None
-    ) -> DashboardOutcome[RestoreResponse]:
+    def restore(self, stored: StoredDashboard, request: RestoreRequest) -> DashboardOutcome[RestoreResponse]:
         """Give the dashboard the name, description, labels and tiles of an older state."""
         current = self._existing(stored, request.id, request.etag)
-        if old is None:
+        if (old := stored.restored) is None:
             raise no_revision(request.id, request.revision)
         content = copy(current)
         content.name, content.description, content.labels = old.name, old.description, old.labels

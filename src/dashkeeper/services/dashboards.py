@@ -178,13 +178,12 @@ class Dashboards:
 
     async def restore(self, request: RestoreRequest, ctx: Context, /) -> RestoreResponse:
         """Make an older state of a dashboard the newest again."""
-        # A revision never changes, so it may be read before the transaction that uses it.
-        old = await self._store.get_revision(self._caller.project_id, request.id, request.revision)
 
         def change(stored: StoredDashboard) -> DashboardOutcome[RestoreResponse]:
-            return self._changes.restore(stored, request, old)
+            return self._changes.restore(stored, request)
 
-        return await self._write("Restore", request, request.id, change, RestoreResponse)
+        restores = str(request.revision)
+        return await self._write("Restore", request, request.id, change, RestoreResponse, restores=restores)
 
     async def _write(
         self,
@@ -193,8 +192,11 @@ class Dashboards:
         dashboard_id: str,
         change: Callable[[StoredDashboard], DashboardOutcome[Reply]],
         reply_type: type[Reply],
+        *,
+        restores: str = "",
     ) -> Reply:
-        write = new_write(self._caller, f"DashboardsService/{method}", request, dashboard_id)
+        name = f"DashboardsService/{method}"
+        write = new_write(self._caller, name, request, dashboard_id, restores=restores)
         return await self._store.write_dashboard(write, change, reply_type)
 
     def _check_tiles(self, tiles: Sequence[Tile]) -> None:

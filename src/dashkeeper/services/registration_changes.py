@@ -86,15 +86,9 @@ class RegistrationChanges:
         return Outcome(reply=CreateResponse(registration=shown), state=state)
 
     def update(
-        self, stored: StoredRegistration, request: UpdateRequest, old: DashboardContentWrapper | None
+        self, stored: StoredRegistration, request: UpdateRequest
     ) -> RegistrationOutcome[UpdateResponse]:
-        """Change the registration (AIP-134), and restore a content where it names an older one.
-
-        Args:
-            stored: The registration.
-            request: The request.
-            old: The content that it names, if this registration has it.
-        """
+        """Change the registration (AIP-134), and restore a content where it names an older one."""
         current = self._existing(stored, request.id)
         names_older = request.dashboard_content_id not in ("", current.dashboard_content_id)
         required = names_older or self.limits.require_etag
@@ -105,14 +99,14 @@ class RegistrationChanges:
         if problems := [*place_problems(content.scopes, content.segment_ids, content.builder_ids)]:
             raise InvalidRequestError.of(problems)
         is_modified = content.to_binary() != current.to_binary()
-        if names_older and old is None:
+        if names_older and stored.restored is None:
             description = (
                 "is not a content of this registration: leave it out, or take one that ListContents gives"
             )
             raise InvalidRequestError.of([Violation("dashboard_content_id", description)])
         wrapper = None
-        if names_older and old is not None:
-            wrapper = self._wrapped(old.content, current, request.change_message)
+        if names_older and stored.restored is not None:
+            wrapper = self._wrapped(stored.restored.content, current, request.change_message)
             content.dashboard_content_id = wrapper.id
         if wrapper is None and not is_modified:
             return Outcome(reply=UpdateResponse(registration=current))
@@ -173,14 +167,13 @@ class RegistrationChanges:
         self,
         stored: StoredRegistration,
         request: RestoreContentRequest,
-        old: DashboardContentWrapper | None,
         reply: Callable[[DashboardContentWrapper], Reply],
     ) -> RegistrationOutcome[Reply]:
         """Give the registration a content that it had before, in a new wrapper."""
         current = self._existing(stored, request.id)
-        if old is None:
+        if stored.restored is None:
             raise no_content(request.id, request.content_id)
-        return self._new_content(current, request, old.content, reply)
+        return self._new_content(current, request, stored.restored.content, reply)
 
     def _new_content(
         self,

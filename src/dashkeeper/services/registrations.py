@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from protobuf import DescService
 
     from dashkeeper.auth import Caller
-    from dashkeeper.gen.registrations.v1.content_pb import DashboardContentWrapper
     from dashkeeper.gen.registrations.v1.registration_pb import DashboardRegistration
     from dashkeeper.methods import Context
     from dashkeeper.services.registration_changes import RegistrationLimits
@@ -143,13 +142,12 @@ class Registrations:
     async def update(self, request: UpdateRequest, ctx: Context, /) -> UpdateResponse:
         """Change a registration."""
         changes = await self._changes()
-        # A content never changes, so it may be read before the transaction that uses it.
-        old = await self._content(request.id, request.dashboard_content_id)
 
         def change(stored: StoredRegistration) -> RegistrationOutcome[UpdateResponse]:
-            return changes.update(stored, request, old)
+            return changes.update(stored, request)
 
-        return await self._write("Update", request, request.id, change, UpdateResponse)
+        restores = request.dashboard_content_id
+        return await self._write("Update", request, request.id, change, UpdateResponse, restores=restores)
 
     async def delete(self, request: DeleteRequest, ctx: Context, /) -> DeleteResponse:
         """Take a registration away; until it is purged, Undelete brings it back."""
@@ -215,14 +213,15 @@ class Registrations:
     ) -> RestoreContentResponse:
         """Make an older content of a registration the current one again."""
         changes = await self._changes()
-        old = await self._content(request.id, request.content_id)
 
         def change(stored: StoredRegistration) -> RegistrationOutcome[RestoreContentResponse]:
             return changes.restore_content(
-                stored, request, old, lambda it: RestoreContentResponse(content_wrapper=it)
+                stored, request, lambda it: RestoreContentResponse(content_wrapper=it)
             )
 
-        return await self._write("RestoreContent", request, request.id, change, RestoreContentResponse)
+        return await self._write(
+            "RestoreContent", request, request.id, change, RestoreContentResponse, restores=request.content_id
+        )
 
     async def _changes(self) -> RegistrationChanges:
         reach = await reach_of(self._caller, self._store)
@@ -241,12 +240,6 @@ class Registrations:
             raise missing(registration_id)
         return registration
 
-    async def _content(self, registration_id: str, content_id: str) -> DashboardContentWrapper | None:
-        if not content_id:
-            return None
-        found = await self._store.get_content(self._caller.project_id, registration_id, content_id)
-        return found.content if found is not None else None
-
     async def _write(
         self,
         method: str,
@@ -254,8 +247,11 @@ class Registrations:
         registration_id: str,
         change: Callable[[StoredRegistration], RegistrationOutcome[Reply]],
         reply_type: type[Reply],
+        *,
+        restores: str = "",
     ) -> Reply:
-        write = new_write(self._caller, f"RegistrationsService/{method}", request, registration_id)
+        name = f"RegistrationsService/{method}"
+        write = new_write(self._caller, name, request, registration_id, restores=restores)
         return await self._store.write_registration(write, change, reply_type)
 
 

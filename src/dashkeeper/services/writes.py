@@ -27,7 +27,9 @@ class WriteRequest(Protocol):
         ...
 
 
-def new_write(caller: Caller, method: str, request: WriteRequest, resource_id: str) -> Write:
+def new_write(
+    caller: Caller, method: str, request: WriteRequest, resource_id: str, *, restores: str = ""
+) -> Write:
     """Return what a write of this request carries.
 
     Args:
@@ -35,6 +37,7 @@ def new_write(caller: Caller, method: str, request: WriteRequest, resource_id: s
         method: As `DashboardsService/Create`.
         request: The request.
         resource_id: What is written.
+        restores: The entry of its history that the change needs besides.
     """
     return Write(
         project_id=caller.project_id,
@@ -46,6 +49,7 @@ def new_write(caller: Caller, method: str, request: WriteRequest, resource_id: s
         validate_only=request.validate_only,
         request_id=request.request_id.lower(),
         request_hash=_hash(request) if request.request_id else b"",
+        restores=restores,
     )
 
 

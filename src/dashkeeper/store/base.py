@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Reply = TypeVar("Reply", bound=Message)
 State = TypeVar("State", bound=Message)
+Past = TypeVar("Past", bound=Message)
 Entry = TypeVar("Entry")
 
 Kind = Literal["CREATE", "UPDATE", "UPSERT", "DELETE", "UNDELETE", "RESTORE"]
@@ -57,16 +58,20 @@ class Write:
     request_id: str
     """In lower case; empty where the caller gave none."""
     request_hash: bytes
+    restores: str = ""
+    """The entry of the history that the change needs: a revision, or the id of a content; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stored(Generic[State]):
+class Stored(Generic[State, Past]):
     """What is stored under an id: a resource, deleted or not, or what is left of a purged one."""
 
     state: State | None
     """A dashboard with its tiles, or a registration; None where there is none."""
     last_revision: int
     """The number of its last revision, also of a purged one; 0 where there never was one."""
+    restored: Past | None = None
+    """What `Write.restores` names, an older dashboard or content; None where that is not there or not kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +93,11 @@ class RevisionEntry:
     tile_changes: TileChanges
 
 
-StoredDashboard: TypeAlias = Stored[Dashboard]
+StoredDashboard: TypeAlias = Stored[Dashboard, Dashboard]
 DashboardOutcome: TypeAlias = Outcome[Reply, Dashboard, RevisionEntry]
 """Every changed dashboard has an entry."""
 
-StoredRegistration: TypeAlias = Stored[DashboardRegistration]
+StoredRegistration: TypeAlias = Stored[DashboardRegistration, DashboardContentWrapper]
 RegistrationOutcome: TypeAlias = Outcome[Reply, DashboardRegistration, DashboardContentWrapper]
 """The entry is a new content, to which dashboard_content_id of the state points."""
 

@@ -37,6 +37,16 @@ _GET = (
         registrations.c.id == bindparam("registration_id"),
     )
 )
+_FIND = (
+    select(contents.c.header, bodies.c.body)
+    .join(bodies, refers_to_body(contents, contents.c.registration_id))
+    .where(
+        contents.c.project_id == bindparam("project_id"),
+        contents.c.registration_id == bindparam("registration_id"),
+        contents.c.id == bindparam("content_id"),
+        contents.c.number <= bindparam("last_number"),
+    )
+)
 _LIST = (
     select(contents.c.number, contents.c.header)
     .where(
@@ -61,6 +71,15 @@ def get_content(
     if row.body is not None:
         content = DashboardContentWrapper.from_binary(row.content_header + row.body)
     return RegistrationWithContent(DashboardRegistration.from_binary(row.header), content)
+
+
+def find_content(
+    conn: Connection, project_id: str, registration_id: str, content_id: str, last_number: int
+) -> DashboardContentWrapper | None:
+    """Return a content of a registration; None if it isn't kept, or is newer than the last number."""
+    key = {"project_id": project_id, "registration_id": registration_id, "content_id": content_id}
+    row = conn.execute(_FIND, {**key, "last_number": last_number}).one_or_none()
+    return None if row is None else DashboardContentWrapper.from_binary(row.header + row.body)
 
 
 def list_contents(

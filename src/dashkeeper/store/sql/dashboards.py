@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
 from dashkeeper.store.queries import DashboardPage
 from dashkeeper.store.sql.bodies import body_of, header_of, refers_to_body, store_body
+from dashkeeper.store.sql.history import get_revision
 from dashkeeper.store.sql.requests import LostRaceError
 from dashkeeper.store.sql.resources import DASHBOARDS
 from dashkeeper.store.sql.writes import Found
@@ -158,6 +159,13 @@ class DashboardRows:
     def last_revision(self, conn: Connection, write: Write) -> int:
         """See Rows."""
         return conn.execute(_FIND_PURGED, _key_of(write)).scalar_one_or_none() or 0
+
+    def past(self, conn: Connection, write: Write, found: Found[Dashboard]) -> Dashboard | None:
+        """See Rows."""
+        revision = int(write.restores)
+        if revision > found.revision:
+            return None
+        return get_revision(conn, write.project_id, write.resource_id, revision)
 
     def check_new(self, conn: Connection, write: Write, state: Dashboard) -> None:
         """See Rows. Raises ResourceExhaustedError if there is no room in the project for one more."""

@@ -12,6 +12,7 @@ from dashkeeper.gen.registrations.v1.content_pb import DashboardContentWrapper
 from dashkeeper.gen.registrations.v1.registration_pb import DashboardRegistration, Scope
 from dashkeeper.store.queries import RegistrationPage
 from dashkeeper.store.sql.bodies import body_of, header_of, refers_to_body, store_body
+from dashkeeper.store.sql.contents import find_content
 from dashkeeper.store.sql.organisations import check_community, put_on_community
 from dashkeeper.store.sql.requests import LostRaceError
 from dashkeeper.store.sql.resources import REGISTRATIONS
@@ -149,6 +150,12 @@ class RegistrationRows:
     def last_revision(self, conn: Connection, write: Write) -> int:
         """See Rows. The id of a purged registration is never used again."""
         return 0
+
+    def past(
+        self, conn: Connection, write: Write, found: Found[DashboardRegistration]
+    ) -> DashboardContentWrapper | None:
+        """See Rows."""
+        return find_content(conn, write.project_id, write.resource_id, write.restores, found.content_number)
 
     def check_new(self, conn: Connection, write: Write, state: DashboardRegistration) -> None:
         """See Rows.

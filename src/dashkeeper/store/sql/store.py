@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         DashboardOutcome,
         Entry,
         Outcome,
+        Past,
         RegistrationOutcome,
         Reply,
         State,
@@ -197,9 +198,9 @@ class SQLStore:
     async def _write_resource(
         self,
         write: Write,
-        change: Callable[[Stored[State]], Outcome[Reply, State, Entry]],
+        change: Callable[[Stored[State, Past]], Outcome[Reply, State, Entry]],
         reply_type: type[Reply],
-        rows: Rows[State, Entry],
+        rows: Rows[State, Past, Entry],
         kind: str,
     ) -> Reply:
         attempts = 0

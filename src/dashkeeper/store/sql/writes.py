@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from protobuf import Message
+
 from dashkeeper.errors import DashkeeperError
-from dashkeeper.store.base import Entry, Outcome, Reply, State, Stored, Write
+from dashkeeper.store.base import Entry, Outcome, Past, Reply, State, Stored, Write
 from dashkeeper.store.sql.requests import hold_body, part_with_body, recall, remember
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+Past_co = TypeVar("Past_co", bound=Message, covariant=True)
 Entry_contra = TypeVar("Entry_contra", contravariant=True)
 
 
@@ -29,7 +32,7 @@ class Found(Generic[State]):
     """Of a registration's current content."""
 
 
-class Rows(Protocol[State, Entry_contra]):
+class Rows(Protocol[State, Past_co, Entry_contra]):
     """What a kind of resource has of its own in a write: its tables."""
 
     def lock(self, conn: Connection, write: Write) -> None:
@@ -42,6 +45,10 @@ class Rows(Protocol[State, Entry_contra]):
 
     def last_revision(self, conn: Connection, write: Write) -> int:
         """Return the last revision of one that was purged; 0 if there never was one."""
+        ...
+
+    def past(self, conn: Connection, write: Write, found: Found[State]) -> Past_co | None:
+        """Return what `write.restores` names; None where it is not kept, or newer than what was found."""
         ...
 
     def check_new(self, conn: Connection, write: Write, state: State) -> None:
@@ -71,9 +78,9 @@ class Rows(Protocol[State, Entry_contra]):
 def write_resource(
     conn: Connection,
     write: Write,
-    change: Callable[[Stored[State]], Outcome[Reply, State, Entry]],
+    change: Callable[[Stored[State, Past]], Outcome[Reply, State, Entry]],
     reply_type: type[Reply],
-    rows: Rows[State, Entry],
+    rows: Rows[State, Past, Entry],
     *,
     is_retry: bool,
 ) -> Reply:
@@ -92,7 +99,8 @@ def write_resource(
     found = rows.find(conn, write)
     try:
         if found is not None:
-            outcome = change(Stored(found.state, found.revision))
+            past = rows.past(conn, write, found) if write.restores else None
+            outcome = change(Stored(found.state, found.revision, past))
         else:
             outcome = change(Stored(None, rows.last_revision(conn, write)))
             if outcome.state is not None:
