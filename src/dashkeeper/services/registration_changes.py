@@ -90,7 +90,9 @@ class RegistrationChanges:
     ) -> RegistrationOutcome[UpdateResponse]:
         """Change the registration (AIP-134), and restore a content where it names an older one."""
         current = self._existing(stored, request.id)
-        names_older = request.dashboard_content_id not in ("", current.dashboard_content_id)
+        names_older = _writes_content_id(request) and (
+            request.dashboard_content_id not in ("", current.dashboard_content_id)
+        )
         required = names_older or self.limits.require_etag
         check_etag("registration", current.id, current.etag, request.etag, required=required)
         content = copy(current)
@@ -278,6 +280,11 @@ def _paths(request: UpdateRequest) -> Sequence[str]:
     if mask:
         return [path for path in mask if path in _UPDATABLE]
     return [field for field in _UPDATABLE if getattr(request, field) or request.has_field(field)]
+
+
+def _writes_content_id(request: UpdateRequest) -> bool:
+    mask = request.update_mask.paths if request.update_mask is not None else ()
+    return not mask or "dashboard_content_id" in mask or "*" in mask
 
 
 def _with_new_etag(content: DashboardRegistration) -> DashboardRegistration:
