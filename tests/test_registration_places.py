@@ -166,7 +166,7 @@ EXAMPLES = itertools.count()
 
 @settings(
     PROFILE,
-    max_examples=25,
+    max_examples=12,
     suppress_health_check=(*PROFILE.suppress_health_check, HealthCheck.function_scoped_fixture),
 )
 @given(made=st.lists(registered(), min_size=1, max_size=6), asked=st.lists(queries(), min_size=20, max_size=20))
