@@ -176,25 +176,21 @@ def test_page_of_an_organisation_reads_no_other_ones(sqlite_url: str, filters: d
     assert steps["big"] < 2 * steps["small"], steps
 
 
-@pytest.mark.parametrize("filters", QUERIES.values(), ids=QUERIES)
-def test_place_is_looked_up_by_its_key_before_anything_is_known_of_the_tables(
-    empty_postgresql_url: str, filters: dict[str, Any]
-) -> None:
-    """PostgreSQL without statistics: a plan that reads the project's places for each registration is minutes."""
-    asyncio.run(migrate(empty_postgresql_url))
-    _, (statement,) = page_of(empty_postgresql_url, organisation_id="big", **filters)
+def test_place_is_looked_up_by_its_key_before_anything_is_known_of_the_tables(empty_postgresql_url: str) -> None:
+    """PostgreSQL without statistics: reading the project's places for each registration would take minutes."""
 
     async def plan() -> str:
+        await migrate(empty_postgresql_url)
+        store = make_store(empty_postgresql_url)
+        with captured_statements() as statements:
+            await service(store, "p").list(ListRequest(organisation_id="big", **QUERIES["place"]), CTX)
+        await store.close()
+        statement = statements[-1]
         conn = await asyncpg.connect(empty_postgresql_url)
         rows = await conn.fetch(f"EXPLAIN {statement.sql}", *statement.parameters)
         await conn.close()
         return "\n".join(row[0] for row in rows)
 
     text = asyncio.run(plan())
-    assert "Seq Scan" not in text, text
-    if "scope" in filters:
-        conditions = [line for line in text.splitlines() if "Index Cond" in line and "scope = " in line]
-        assert len(conditions) == 1
-        assert "(registration_id)::text = (registrations.id)::text" in conditions[0].replace(
-            "(registration_id = ", "((registration_id)::text = "
-        )
+    (condition,) = [line for line in text.splitlines() if "Index Cond" in line and "scope = " in line]
+    assert "registrations.id" in condition, text
