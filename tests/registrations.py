@@ -1,4 +1,4 @@
-"""Registrations and contents for tests, as ProtoJSON, and RegistrationsService on a store without any transport."""
+"""Registrations and contents for tests, as ProtoJSON; RegistrationsService without any transport."""
 
 from __future__ import annotations
 

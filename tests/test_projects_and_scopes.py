@@ -84,7 +84,8 @@ class Victim:
         self.project_id = f"victim-{uuid.uuid4().hex}"
         token = make_token(self.project_id, subject=SECRET_TEXT)
         self.apis = {
-            f"/{service.type_name}": Api(server, "grpc", token, self.project_id, service) for service in SERVICES
+            f"/{service.type_name}": Api(server, "grpc", token, self.project_id, service)
+            for service in SERVICES
         }
         dashboards, registrations = self.apis[SERVICE], self.apis[REGISTRATIONS]
         for name in ("live", "deleted"):
@@ -109,7 +110,10 @@ class Victim:
 
     def everything(self) -> Any:
         found: list[Any] = []
-        for service, methods in {SERVICE: ["Get"], REGISTRATIONS: ["Get", "GetContent", "ListContents"]}.items():
+        for service, methods in {
+            SERVICE: ["Get"],
+            REGISTRATIONS: ["Get", "GetContent", "ListContents"],
+        }.items():
             for each in self.resources(f"{service}/Get"):
                 found += [each, *(self.apis[service].call(it, {"id": each["id"]}).body for it in methods)]
         return found
@@ -254,7 +258,9 @@ def test_scope_decides_on_every_rpc(
     sqlite_server: RunningServer, project_id: str, transport: str, scope: Any, may_read: bool, may_write: bool
 ) -> None:
     token = make_token(project_id, scope=scope)
-    apis = {service.type_name: Api(sqlite_server, transport, token, project_id, service) for service in SERVICES}
+    apis = {
+        service.type_name: Api(sqlite_server, transport, token, project_id, service) for service in SERVICES
+    }
     for path, service in SERVED.items():
         method, api = path.rpartition("/")[2], apis[service.type_name]
         reply = api.call(method, SAMPLES[path]("some-id"))

@@ -122,7 +122,10 @@ def test_restore_makes_a_new_wrapper_with_an_old_content(
     server: RunningServer, project_id: str, registrations: Api
 ) -> None:
     made = register(registrations)
-    old, new = show(registrations, made["id"], "old", changeMessage="m"), show(registrations, made["id"], "new")
+    old, new = (
+        show(registrations, made["id"], "old", changeMessage="m"),
+        show(registrations, made["id"], "new"),
+    )
     before = get(registrations, made["id"])
     other = client(server, project_id, registrations.transport, subject="other")
     restored = done(other, "RestoreContent", id=made["id"], contentId=old["id"]).wrapper
@@ -163,7 +166,9 @@ def test_contents_are_listed_newest_first_without_what_they_show(registrations: 
     alien = show(registrations, other["id"])
     expected = [{name: it[name] for name in it if name != "content"} for it in kept[::-1]]
     for page_size, lengths in ((0, [5]), (1, [1] * 5), (2, [2, 2, 1]), (5, [5]), (6, [5])):
-        found = list(pages(registrations, "ListContents", "contentWrappers", id=made["id"], pageSize=page_size))
+        found = list(
+            pages(registrations, "ListContents", "contentWrappers", id=made["id"], pageSize=page_size)
+        )
         assert [len(page) for page in found] == lengths
         assert [it for page in found for it in page] == expected
     done(registrations, "Delete", id=made["id"])
@@ -229,7 +234,7 @@ NEW = field(1000, "of a newer client")
 
 def a_content(*places: str) -> bytes:
     """Encode a content that says something new at these places."""
-    new = {place: NEW for place in places}
+    new = dict.fromkeys(places, NEW)
     request = field(2, field(1, "users") + new.get("metric", b"")) + new.get("request", b"")
     source = field(1, request) + new.get("source", b"")
     dataset = field(3, source) + new.get("dataset", b"")
@@ -284,9 +289,7 @@ def large(size: int) -> Json:
     return {"sections": sections}
 
 
-def test_content_of_3_5_mib_is_kept_and_a_larger_one_is_not(
-    server: RunningServer, project_id: str
-) -> None:
+def test_content_of_3_5_mib_is_kept_and_a_larger_one_is_not(server: RunningServer, project_id: str) -> None:
     api = client(server, project_id)
     made = register(api)
     at_limit = large(MAX_CONTENT_BYTES - 1_500)

@@ -83,7 +83,9 @@ def test_title_contains_ignores_case_and_knows_no_wildcards(
 
 def test_list_of_nothing_is_empty(registrations: Api) -> None:
     assert done(registrations, "List", organisationId="org").body == {}
-    assert done(registrations, "List", organisationId="org", includeTotal=True, includeContent=True).body == {}
+    assert (
+        done(registrations, "List", organisationId="org", includeTotal=True, includeContent=True).body == {}
+    )
 
 
 def test_list_with_contents_leaves_out_the_archived_and_those_without(registrations: Api) -> None:
@@ -274,7 +276,9 @@ def test_page_with_contents_ends_early_and_never_before_the_first(
 ) -> None:
     api = client(server, project_id)
     made = [register(api, title=str(number))["id"] for number in range(5)]
-    for registration_id, size in zip(made, (1_500_000, 3_600_000, 1_800_000, 1_700_000, 300_000), strict=True):
+    for registration_id, size in zip(
+        made, (1_500_000, 3_600_000, 1_800_000, 1_700_000, 300_000), strict=True
+    ):
         done(api, "UpdateContent", id=registration_id, content=large(size))
     found = walk(api, includeContent=True)
     assert [ids(page) for page in found] == [[made[0]], [made[1]], made[2:4], made[4:]]

@@ -17,7 +17,6 @@ from dashkeeper.gen.registrations.v1.registrations_pb import ListRequest
 from tests.contents import PROFILE
 from tests.registrations import BUILDERS, HOME, SEGMENTS, create, done, listed, put_content, register, service
 from tests.stores import CTX, make_store
-from tests.tiles import Json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from dashkeeper.services.registrations import Registrations
     from dashkeeper.store.sql.store import SQLStore
     from tests.api import Api
+    from tests.tiles import Json
 
 # The rule, place by place: what is registered, and the places that show it.
 PLACES: dict[str, Json] = {
@@ -60,7 +60,9 @@ def test_each_place_shows_what_is_registered_for_it(registrations: Api) -> None:
         register(registrations, title=title, **fields)
     for place, request in PLACES.items():
         found = {it["title"] for it in listed(registrations, **request)}
-        assert found == {title for title, (_, shown) in TABLE.items() if place in shown or place == "anywhere"}
+        assert found == {
+            title for title, (_, shown) in TABLE.items() if place in shown or place == "anywhere"
+        }
 
 
 @pytest.mark.parametrize(
@@ -95,10 +97,10 @@ class Registered:
     id: str = field(default="", compare=False)
 
 
-LETTERS = "aAßsSİıi%_\\/é\U0001f600\uffff 'x"
+LETTERS = "aAßsSİ\u0131i%_\\/é\U0001f600\uffff 'x"
 texts = st.text(LETTERS, max_size=4)
-place_ids = st.sampled_from(("1", "2", "S", "s", "%"))
-lists = st.lists(place_ids, max_size=2, unique=True)
+place_ids: st.SearchStrategy[str] = st.sampled_from(("1", "2", "S", "s", "%"))
+lists: st.SearchStrategy[list[str]] = st.lists(place_ids, max_size=2, unique=True)
 
 
 @st.composite
@@ -169,7 +171,9 @@ EXAMPLES = itertools.count()
     max_examples=12,
     suppress_health_check=(*PROFILE.suppress_health_check, HealthCheck.function_scoped_fixture),
 )
-@given(made=st.lists(registered(), min_size=1, max_size=6), asked=st.lists(queries(), min_size=20, max_size=20))
+@given(
+    made=st.lists(registered(), min_size=1, max_size=6), asked=st.lists(queries(), min_size=20, max_size=20)
+)
 def test_any_query_of_any_registrations_answers_what_the_model_does(
     runner: tuple[asyncio.Runner, SQLStore],
     project_id: str,
@@ -226,9 +230,7 @@ def test_community_of_an_organisation_without_registration_must_be_named(registr
     assert listed(registrations, **request) == [own, mine]
     assert listed(registrations, organisationId="new", communityId="community") == [mine]
     for include in (True, False):
-        reply = registrations.call(
-            "List", request | {"communityId": "another", "includeCommunity": include}
-        )
+        reply = registrations.call("List", request | {"communityId": "another", "includeCommunity": include})
         assert (reply.code, reply.reason) == ("invalid_argument", "ORGANISATION_NOT_ON_COMMUNITY")
         assert list(reply.violations) == ["community_id"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dashkeeper import times
-from dashkeeper.errors import AbortedError, InvalidRequestError
+from dashkeeper.errors import AbortedError, InvalidRequestError, NotFoundError
 from dashkeeper.gen.registrations.v1.changes_pb import CreateRequest, DeleteRequest, UpdateRequest
 from dashkeeper.gen.registrations.v1.contents_pb import (
     GetContentRequest,
@@ -22,6 +22,7 @@ from dashkeeper.gen.registrations.v1.contents_pb import (
 from dashkeeper.gen.registrations.v1.registrations_pb import GetRequest
 from tests.registrations import content_message, create, put_content, service
 from tests.stores import CTX, make_store
+from tests.test_store_concurrency import outcomes
 from tests.test_store_races import after_statement, elsewhere, wait_until_done_or_locked
 
 if TYPE_CHECKING:
@@ -56,13 +57,9 @@ async def test_create_on_another_community_meanwhile_leaves_one(
         "before the row": ("SELECT", "FROM organisations"),
         "after the row": ("INSERT", "organisations"),
     }[moment]
-    ours: Any = None
     with after_statement(beginning, table, work=create_elsewhere):
-        try:
-            ours = await create(service(store, project_id), community_id="one")
-        except InvalidRequestError as error:
-            ours = error
-    theirs = (await asyncio.gather(asyncio.wrap_future(others[0]), return_exceptions=True))[0]
+        (ours,) = await outcomes([create(service(store, project_id), community_id="one")])
+    (theirs,) = await outcomes([asyncio.wrap_future(others[0])])
     refused = [it for it in (ours, theirs) if isinstance(it, InvalidRequestError)]
     assert len(refused) == 1
     assert "another community" in str(refused[0])
@@ -100,14 +97,11 @@ async def test_purge_of_the_last_registration_while_one_is_created(
         FOUND: ("SELECT", "FROM organisations"),
         WRITTEN: ("INSERT INTO registrations",),
     }[moment]
-    made: Any = None
     with after_statement(beginning, *texts, work=purge):
-        try:
-            made = await create(api, community_id=community)
-        except InvalidRequestError as error:
-            assert community == "another", error
+        (made,) = await outcomes([create(api, community_id=community)])
     await asyncio.wrap_future(purging[0])
-    if made is None:
+    if isinstance(made, InvalidRequestError):
+        assert community == "another"
         assert await store.communities_of(project_id, ["org"]) == {}
     else:
         assert await store.communities_of(project_id, ["org"]) == {"org": community}
@@ -211,17 +205,13 @@ async def test_restore_of_a_content_that_is_trimmed_meanwhile_is_all_or_nothing(
     def replace() -> None:
         elsewhere(postgresql_url, lambda it: put_content(service(it, project_id), made.id, "2")).result()
 
-    restored: Any = None
     with after_statement("SELECT", "FROM contents", work=replace):
         request = RestoreContentRequest(id=made.id, content_id=first.id)
-        try:
-            restored = (await api.restore_content(request, CTX)).content_wrapper
-        except Exception as error:  # noqa: BLE001 # which one is looked at below
-            assert "no longer kept" in str(error)
+        (restored,) = await outcomes([api.restore_content(request, CTX)])
     found = (await api.get_content(GetContentRequest(id=made.id), CTX)).content_wrapper
     assert found is not None
-    if restored is not None:
-        assert found == restored
-        assert found.content == first.content
-    else:
+    if isinstance(restored, NotFoundError):
         assert found.content == content_message("2")
+    else:
+        assert found == restored.content_wrapper
+        assert found.content == first.content

@@ -11,18 +11,17 @@ import pytest
 from sqlalchemy import text
 
 from dashkeeper.store.migrations import SCHEMA
+from tests.api import Api
 from tests.database import DATABASES, make_database, server_on, stored_rows
 from tests.registrations import BUILDERS, NEW, SEGMENTS, client, done, get, listed, register, show, wrappers
-from tests.server import AUDIENCE, ISSUER, SECRET, purge, running_server
+from tests.server import AUDIENCE, ISSUER, SECRET, make_token, purge, running_server
 from tests.test_commands import Here
 from tests.test_retention import counts
 from tests.tiles import Json, ids, time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from tests.api import Api
     from tests.server import RunningServer
 
 PLACES: Json = {"scopes": [SEGMENTS, BUILDERS], "segmentIds": ["1", "2"]}
@@ -34,7 +33,7 @@ def brief(
 ) -> Iterator[RunningServer]:
     """A server that keeps three contents, and deleted registrations no moment longer than it must."""
     folder = tmp_path_factory.mktemp("brief")
-    with server_on(request.param, folder, REVISIONS_KEPT="3", PURGE_AFTER="0s", MAX_DASHBOARDS="30") as running:
+    with server_on(request.param, folder, REVISIONS_KEPT="3", PURGE_AFTER="0s") as running:
         yield running
 
 
@@ -55,7 +54,9 @@ def test_last_three_contents_are_kept(brief: RunningServer, api: Api, project_id
             reply = api.call(method, {"id": made, "contentId": content["id"]})
             assert (reply.code, reply.reason) == ("not_found", "CONTENT_NOT_FOUND")
     assert done(api, "GetContent", id=made, contentId=kept[3]["id"]).wrapper == kept[3]
-    reply = api.call("Update", {"id": made, "dashboardContentId": kept[0]["id"], "etag": get(api, made)["etag"]})
+    reply = api.call(
+        "Update", {"id": made, "dashboardContentId": kept[0]["id"], "etag": get(api, made)["etag"]}
+    )
     assert (reply.code, list(reply.violations)) == ("invalid_argument", ["dashboard_content_id"])
 
 
@@ -146,29 +147,42 @@ def test_purge_all_of_a_project_leaves_nothing_in_any_table(
     neighbour.close()
 
 
+@pytest.fixture(scope="module")
+def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server with small limits."""
+    with running_server(tmp_path_factory.mktemp("small"), MAX_DASHBOARDS="5", PURGE_AFTER="12h") as running:
+        yield running
+
+
 def test_registrations_of_a_project_are_bounded_apart_from_its_dashboards(
-    brief: RunningServer, api: Api, project_id: str
+    small_server: RunningServer, project_id: str
 ) -> None:
-    made = [register(api)["id"] for _ in range(30)]
+    dashboards = Api(small_server, "grpc", make_token(project_id), project_id)
+    api, other = client(small_server, project_id), client(small_server, f"{project_id}-2")
+    for _ in range(5):
+        assert dashboards.call("Create", {"name": "A"}).code == "ok"
+    made = [register(api)["id"] for _ in range(5)]
     done(api, "Delete", id=made[0])
     for dry_run in (True, False):
         reply = api.call("Create", NEW | {"validateOnly": dry_run})
         assert (reply.code, reply.reason) == ("resource_exhausted", "TOO_MANY_REGISTRATIONS")
-        assert reply.metadata == {"max_registrations": "30"}
+        assert reply.metadata == {"max_registrations": "5"}
     done(api, "Undelete", id=made[0])
     done(api, "Update", id=made[0], title="B")
-    other = client(brief, f"{project_id}-2")
+    show(api, made[0])
     register(other)
-    other.close()
+    for each in (dashboards, api, other):
+        each.close()
 
 
-def test_purge_after_says_when_a_deleted_registration_is_erased(tmp_path: Path, project_id: str) -> None:
-    with running_server(tmp_path, PURGE_AFTER="12h") as running:
-        api = client(running, project_id)
-        done(api, "Delete", id=register(api)["id"])
-        (found,) = listed(api, showDeleted=True)
-        assert time(found["purgeAt"]) - time(found["deletedAt"]) == timedelta(hours=12)
-        api.close()
+def test_purge_after_says_when_a_deleted_registration_is_erased(
+    small_server: RunningServer, project_id: str
+) -> None:
+    api = client(small_server, project_id)
+    done(api, "Delete", id=register(api)["id"])
+    (found,) = listed(api, showDeleted=True)
+    assert time(found["purgeAt"]) - time(found["deletedAt"]) == timedelta(hours=12)
+    api.close()
 
 
 # Older schemas
@@ -219,7 +233,10 @@ def test_migrate_from_the_schema_before_registrations_keeps_every_row(empty_url:
 
 
 def test_token_command_limits_a_token_to_organisations(
-    sqlite_server: RunningServer, project_id: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    sqlite_server: RunningServer,
+    project_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     here = Here(monkeypatch, capsys)
     mine = client(sqlite_server, project_id)

@@ -111,7 +111,9 @@ def page_of(url: str, **request: Any) -> tuple[ListResponse, list[Statement]]:
         store = make_store(url)
         api = service(store, loaded_project)
         try:
-            await store.communities_of("", [])  # PostgreSQL's first connection begins with statements of its own
+            await store.communities_of(
+                "", []
+            )  # PostgreSQL's first connection begins with statements of its own
             with captured_statements() as statements:
                 page = await api.list(ListRequest(**request), CTX)
             return page, statements
@@ -176,8 +178,10 @@ def test_page_of_an_organisation_reads_no_other_ones(sqlite_url: str, filters: d
     assert steps["big"] < 2 * steps["small"], steps
 
 
-def test_place_is_looked_up_by_its_key_before_anything_is_known_of_the_tables(empty_postgresql_url: str) -> None:
-    """PostgreSQL without statistics: reading the project's places for each registration would take minutes."""
+def test_place_is_looked_up_by_its_key_before_anything_is_known_of_the_tables(
+    empty_postgresql_url: str,
+) -> None:
+    """PostgreSQL without statistics: to read all places for each registration would take minutes."""
 
     async def plan() -> str:
         await migrate(empty_postgresql_url)

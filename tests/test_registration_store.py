@@ -313,6 +313,8 @@ async def test_page_read_while_others_write_holds_the_content_that_each_points_a
     pages = 0
     while not writing.done() or pages == 0:
         page = await api.list(ListRequest(organisation_id="org", include_content=True), CTX)
-        assert [it.dashboard_content_id for it in page.registrations] == [it.id for it in page.content_wrappers]
+        assert [it.dashboard_content_id for it in page.registrations] == [
+            it.id for it in page.content_wrappers
+        ]
         pages += 1
     await writing

@@ -48,7 +48,6 @@ def said(registration: Json) -> Json:
     return {name: registration.get(name, empty) for name, empty in EMPTY.items()}
 
 
-
 @pytest.fixture
 def old(one_registrations: Api) -> Json:
     """A registration with all that Update can change."""

@@ -22,7 +22,6 @@ from tests.registrations import (
     wrappers,
 )
 from tests.server import running_server
-from tests.tiles import Json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from tests.api import Api, Reply
     from tests.server import RunningServer
+    from tests.tiles import Json
 
 # A write that changes something, and whether the registration is to be live for it. ID and OLD stand for
 # the registration and its first content.
@@ -61,7 +61,10 @@ class Made:
     def filled_in(self, request: Json) -> Json:
         """Return a request with the ids that it is about."""
         ids = {"ID": self.id, "OLD": self.old["id"]}
-        return {name: ids.get(value, value) if isinstance(value, str) else value for name, value in request.items()}
+        return {
+            name: ids.get(value, value) if isinstance(value, str) else value
+            for name, value in request.items()
+        }
 
     def etag_for(self, method: str) -> str:
         """Return the current etag that a method compares: the content's is the id of its wrapper."""
@@ -134,7 +137,7 @@ def test_require_etag_demands_one_of_every_write_of_what_exists(
     old = show(api, registration_id, "1")  # nothing is there that could have an etag
     made_before = ("Update", {"title": "B"}), ("UpdateContent", {"content": content("2")})
     rows = stored_rows(strict_server, project_id)
-    writes = [
+    writes: list[tuple[str, Json]] = [
         *made_before,
         ("Update", {"title": "B"}),
         ("Update", {"dashboardContentId": old["id"]}),
@@ -305,7 +308,11 @@ def test_dry_run_leaves_no_trace_and_answers_as_the_real_call(
         assert tried["contentWrapper"] == expected
     if "registration" in real:
         shown, state = tried["registration"], {} if method == "Create" else made.state
-        decided = {"id", "etag", "createdTs", "lastModifiedTs"} if method == "Create" else {"etag", "lastModifiedTs"}
+        decided = (
+            {"id", "etag", "createdTs", "lastModifiedTs"}
+            if method == "Create"
+            else {"etag", "lastModifiedTs"}
+        )
         assert {name: it for name, it in shown.items() if name not in decided} == {
             name: it for name, it in real["registration"].items() if name not in decided
         }
@@ -355,7 +362,7 @@ def test_dry_run_shows_who_would_change_it(
 def test_change_message_is_kept_with_a_content_and_nowhere_else(
     server: RunningServer, project_id: str, registrations: Api
 ) -> None:
-    message = "because é 👩\u200d👩 \"q\""
+    message = 'because é 👩\u200d👩 "q"'
     made = register(registrations, changeMessage=message)
     first = show(registrations, made["id"], changeMessage=message)
     show(registrations, made["id"])

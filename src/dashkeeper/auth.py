@@ -165,7 +165,9 @@ class Authenticator:
                 subject=_subject(payload["sub"]),
                 projects=_words(payload.get(rules.projects_claim)),
                 scope=_words(payload.get("scope"), split=True),
-                organisations=_organisations(payload["organisations"]) if "organisations" in payload else None,
+                organisations=_organisations(payload["organisations"])
+                if "organisations" in payload
+                else None,
                 expires_at=float(payload["exp"]) + rules.leeway,
             )
         except Exception as error:  # noqa: BLE001 # see below
