@@ -289,7 +289,7 @@ def nested(numbers: tuple[int, ...], times: int) -> bytes:
     return body
 
 
-DEEP = {
+DEEP: dict[str, Callable[[int], bytes]] = {
     "sources": lambda times: nested((19, 1), times),
     "buckets": lambda times: field(22, field(2, nested((2,), times))),
     "unknown": lambda times: nested((99,), times),
