@@ -35,6 +35,7 @@ from tests.registration_requests import (
     REPORT,
     REQUESTS,
     TO_LIST,
+    TO_PERCENTAGES,
     changed,
 )
 
@@ -162,7 +163,11 @@ LISTS: dict[str, tuple[int, Any]] = {
     f"{DIMENSION_FILTER}.expressions": (1000, "a"),
     f"{METRIC_FILTER}.expressions": (1000, "a"),
     f"{TO_LIST}.sources": (100, OTQL_TEXT),
+    f"{AT_RADAR}.dataset.join.sources": (100, OTQL_TEXT),
 }
+FILTERS = [{"technicalName": str(number), "valuesQuery": "SELECT"} for number in range(101)]
+# Lists whose length is for the code to say, within what any list may hold.
+SOURCES = [f"{node}.sources" for node in [TO_PERCENTAGES, INDEX, RATIO, REDUCE, DATES, DECORATORS]]
 # Lists that must hold something.
 NOT_EMPTY = [
     f"{FRAGMENTS}[1].filters.filters",
@@ -230,7 +235,9 @@ BROKEN_VALUES: list[tuple[str, str, Iterable[Any]]] = [
         for path, allowed in FORMATS.items()
     ),
     *(("UpdateContent", path, [[item] * (most + 1)]) for path, (most, item) in LISTS.items()),
+    ("UpdateContent", "content.available_filters", [FILTERS]),
     *(("UpdateContent", path, [[]]) for path in NOT_EMPTY),
+    *(("UpdateContent", path, [[], [OTQL_TEXT] * 3, [OTQL_TEXT] * 101]) for path in SOURCES),
     *(
         (method, path, [value for value in (least - 1, most + 1) if value <= INT32])
         for (method, path), (least, most) in NUMBERS.items()
@@ -313,7 +320,6 @@ CODE_VALUES: list[tuple[str, dict[str, Any], set[str]]] = [
         {f"{AT_PIE}.type": "CHART_TYPE_AREA", f"{AT_PIE}.pie_options": ABSENT},
         {f"{AT_PIE}.dataset"},
     ),
-    ("UpdateContent", {f"{INDEX}.sources": []}, {f"{INDEX}.sources"}),
     ("UpdateContent", {f"{RATIO}.sources[1]": AREA["dataset"]}, {f"{RATIO}.sources[1]"}),
     ("UpdateContent", {f"{DATES}.sources[0]": METRIC["dataset"]}, {f"{DATES}.sources[0]"}),
 ]
@@ -414,6 +420,7 @@ VALID_VALUES: list[tuple[str, str, Iterable[Any]]] = [
         ["now", "now-1M+2d/M", "2026-01-31", "2026-01-31T10:00:00.123+02:00"],
     ),
     ("UpdateContent", "content", [{}]),
+    ("UpdateContent", "content.available_filters", [[], FILTERS[:100]]),
     ("UpdateContent", AT_CARD, [{"x": 11, "w": 1, "h": 1}, {"w": 12, "h": 1_000, "y": 10_000}]),
     ("UpdateContent", OTHER, [{"type": "a"}, {"type": "a", "json": "{}"}]),
     ("Update", "update_mask", [ABSENT, "*", "title"]),

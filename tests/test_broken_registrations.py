@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
+from protobuf import DescField, DescFieldValueList, DescFieldValueMessage, DescMessage, DescOneof
+from protovalidate._gen.buf.validate.validate_pb import ext_field, ext_oneof
 
 from dashkeeper.codec import decode
 from dashkeeper.gen.registrations.v1.registrations_connect import RegistrationsService
@@ -13,6 +16,8 @@ from tests.broken_registrations import BROKEN_RULES, VALID_REQUESTS
 from tests.violations import violations
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from protobuf import Message
 
     from tests.cases import Case
@@ -34,6 +39,52 @@ def test_request_with_broken_rule_is_refused_with_its_paths(case: Case) -> None:
     assert {path for path, _ in found} == case.fields
     assert all(text for _, text in found), "each violation says what is wrong"
     assert not [text for _, text in found if "^" in text], "a pattern is told in words"
+
+
+def message_of(member: DescField | DescOneof) -> DescMessage | None:
+    """Return the message that a field holds, or holds a list of."""
+    match member:
+        case DescField(value=DescFieldValueMessage(message=message)):
+            return message
+        case DescField(value=DescFieldValueList(element=DescMessage() as message)):
+            return message
+        case _:
+            return None
+
+
+def with_rules(message: DescMessage, seen: set[str]) -> Iterator[str]:
+    """Walk over the fields and oneofs with rules, here and below."""
+    if message.type_name in seen:
+        return
+    seen.add(message.type_name)
+    for member in message.fields:
+        if member.proto.options and ext_field in member.proto.options:
+            yield f"{message.type_name}.{member.name}"
+        if (inner := message_of(member)) is not None:
+            yield from with_rules(inner, seen)
+    for oneof in message.oneofs:
+        if oneof.proto.options and ext_oneof in oneof.proto.options:
+            yield f"{message.type_name}.{oneof.name}"
+
+
+def reported(case: Case) -> Iterator[str]:
+    """Walk over the fields and oneofs that a case is reported at."""
+    for path in case.fields:
+        at: DescMessage | None = INPUTS[case.method].desc()
+        name = ""
+        for step in re.sub(r"\[\d+\]", "", path).split("."):
+            assert at is not None
+            members: list[DescField | DescOneof] = [*at.fields, *at.oneofs]
+            (member,) = [member for member in members if member.name == step]
+            name, at = f"{at.type_name}.{member.name}", message_of(member)
+        yield name
+
+
+def test_every_field_with_a_rule_has_a_case_that_breaks_it() -> None:
+    seen: set[str] = set()
+    ruled = {name for message in INPUTS.values() for name in with_rules(message.desc(), seen)}
+    assert len(ruled) > 100
+    assert ruled - {name for case in BROKEN_RULES for name in reported(case)} == set()
 
 
 @pytest.mark.parametrize("case", VALID_REQUESTS, ids=lambda case: case.id)
