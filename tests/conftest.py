@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.api import TRANSPORTS, Api
+from tests.database import DATABASES, server_on
 from tests.server import make_token, running_server
 
 if TYPE_CHECKING:
@@ -19,10 +20,33 @@ if TYPE_CHECKING:
 pytest_plugins = ["tests.stores"]
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what asks for `server`, `api` or `one_api` on each database."""
+    if "api_transport" in metafunc.fixturenames:
+        # What a transport does doesn't depend on the database: on PostgreSQL, one is enough.
+        places = [("sqlite", transport) for transport in TRANSPORTS]
+        metafunc.parametrize(("database", "api_transport"), [*places, ("postgresql", "grpc")])
+    elif "database" in metafunc.fixturenames:
+        metafunc.parametrize("database", DATABASES)
+
+
+@pytest.fixture
+def server(database: str, request: pytest.FixtureRequest) -> RunningServer:
+    """A server with default settings, on each database in turn, shared: keep to your own project."""
+    return request.getfixturevalue(f"{database}_server")
+
+
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server with default settings, shared: keep to your own project."""
-    with running_server(tmp_path_factory.mktemp("server")) as running:
+def sqlite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """The same on SQLite alone, for rules that the database has no part in."""
+    with server_on("sqlite", tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """What `server` is on PostgreSQL."""
+    with server_on("postgresql", tmp_path_factory.mktemp("server")) as running:
         yield running
 
 
@@ -39,10 +63,10 @@ def project_id() -> str:
     return f"p-{uuid.uuid4().hex}"
 
 
-@pytest.fixture(params=TRANSPORTS)
-def api(server: RunningServer, project_id: str, request: pytest.FixtureRequest) -> Iterator[Api]:
+@pytest.fixture
+def api(server: RunningServer, project_id: str, api_transport: str) -> Iterator[Api]:
     """The API over each transport in turn, in the test's own project."""
-    client = Api(server, request.param, make_token(project_id), project_id)
+    client = Api(server, api_transport, make_token(project_id), project_id)
     yield client
     client.close()
 

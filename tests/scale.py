@@ -13,7 +13,7 @@ from sqlalchemy import Engine, event
 
 from dashkeeper import times
 from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
-from dashkeeper.store.tables import dashboard_labels, dashboards, revisions, tile_states
+from dashkeeper.store.tables import bodies, dashboard_labels, dashboards, revisions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -31,7 +31,7 @@ REVISION = {
     "created_by": "loader",
     "change_message": "",
     "tile_changes": b"",
-    "tiles_hash": NO_TILES,
+    "body_hash": NO_TILES,
     "revision": 1,
     "created_at": START,
 }
@@ -72,7 +72,10 @@ def load(path: Path, project_id: str, count: int) -> None:
     }
     if count < COUNT:
         keys = [{"project_id": project_id, "dashboard_id": dashboard.id} for dashboard in made]
-        rows[tile_states] = [key | {"hash": NO_TILES, "tiles": b""} for key in keys]
+        rows[bodies] = [
+            {"project_id": project_id, "resource_id": dashboard.id, "hash": NO_TILES, "body": b""}
+            for dashboard in made
+        ]
         rows[revisions] = [
             key | REVISION | {"header": dashboard.to_binary()}
             for key, dashboard in zip(keys, made, strict=True)
@@ -99,7 +102,7 @@ def dashboard_row(project_id: str, dashboard: Dashboard) -> dict[str, Any]:
         "purge_at": times.to_microseconds(dashboard.purge_at) if dashboard.purge_at else None,
         "revision": 1,
         "header": dashboard.to_binary(),
-        "tiles_hash": NO_TILES,
+        "body_hash": NO_TILES,
     }
 
 

@@ -34,6 +34,7 @@ class RunningServer:
     """`http://127.0.0.1:port`."""
     grpc: str
     """`127.0.0.1:port`."""
+    database_url: str
 
     @property
     def database_path(self) -> Path:
@@ -76,7 +77,7 @@ def running_server(folder: Path, **settings: str) -> Generator[RunningServer]:
         process = subprocess.Popen(
             [sys.executable, "-m", "dashkeeper", "serve"], cwd=folder, env=environment, stderr=log
         )
-    server = RunningServer(process, folder, "", "")
+    server = RunningServer(process, folder, "", "", environment["DASHKEEPER_DATABASE_URL"])
     try:
         deadline = time.monotonic() + STARTUP_SECONDS
         while not (server.http and server.grpc):
@@ -93,6 +94,21 @@ def running_server(folder: Path, **settings: str) -> Generator[RunningServer]:
     finally:
         if process.poll() is None:
             server.stop()
+
+
+def purge(server: RunningServer, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run `dashkeeper purge` beside the running server, on its database."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DASHKEEPER_")}
+    environment |= {f"DASHKEEPER_{name}": value for name, value in settings.items()}
+    environment["DASHKEEPER_DATABASE_URL"] = server.database_url
+    return subprocess.run(
+        [sys.executable, "-m", "dashkeeper", "purge", *arguments],
+        cwd=server.folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def make_token(

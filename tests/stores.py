@@ -9,39 +9,28 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dashkeeper.auth import Caller
-from dashkeeper.config import Settings
 from dashkeeper.gen.dashboards.v1.changes_pb import CreateRequest, CreateResponse
 from dashkeeper.gen.dashboards.v1.tile_pb import MarkdownTile, Position, Tile, TileType
-from dashkeeper.server import open_database
+from dashkeeper.gen.dashboards.v1.upsert_pb import TileChanges
 from dashkeeper.services.changes import DashboardLimits
 from dashkeeper.services.dashboards import Dashboards
-from dashkeeper.store.base import Outcome, Write
+from dashkeeper.store.base import Outcome, RevisionEntry, Write
 from dashkeeper.store.sql.store import SQLStore
 from dashkeeper.times import now
+from tests.database import make_database, migrate
 from tests.postgresql import MISSING, create_database, drop_database, is_reachable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
-    from dashkeeper.store.databases import Database
 
 CTX: Any = None
 """The context of a call, which no method looks at."""
 
 
-def make_database(url: str) -> Database:
-    return open_database(Settings(database_url=url))  # pyright: ignore[reportCallIssue] # all have defaults
-
-
 def make_store(url: str, *, revisions_kept: int = 100) -> SQLStore:
     return SQLStore(make_database(url), max_dashboards=1_000_000, revisions_kept=revisions_kept)
-
-
-async def migrate(url: str) -> None:
-    database = make_database(url)
-    await database.migrate("head")
-    await database.close()
 
 
 @pytest.fixture(scope="session")
@@ -137,7 +126,7 @@ async def put(store: SQLStore, project_id: str, state: Dashboard) -> None:
     """Store a state as it stands: for times that a test chooses."""
     write = Write(
         project_id=project_id,
-        dashboard_id=state.id,
+        resource_id=state.id,
         subject="tester",
         method="test",
         now=now(),
@@ -146,7 +135,8 @@ async def put(store: SQLStore, project_id: str, state: Dashboard) -> None:
         request_id="",
         request_hash=b"",
     )
-    outcome = Outcome(reply=CreateResponse(dashboard=state), state=state, kind="CREATE")
+    entry = RevisionEntry("CREATE", TileChanges())
+    outcome = Outcome(reply=CreateResponse(dashboard=state), state=state, entry=entry)
     await store.write_dashboard(write, lambda _: outcome, CreateResponse)
 
 

@@ -26,9 +26,9 @@ PROJECT = "broken-rules"
 
 
 @pytest.fixture(scope="module")
-def apis(server: RunningServer) -> Iterator[dict[str, Api]]:
+def apis(sqlite_server: RunningServer) -> Iterator[dict[str, Api]]:
     """A client for each transport. Nothing is written here, so one project serves all the tests."""
-    clients = {name: Api(server, name, make_token(PROJECT), PROJECT) for name in TRANSPORTS}
+    clients = {name: Api(sqlite_server, name, make_token(PROJECT), PROJECT) for name in TRANSPORTS}
     yield clients
     for client in clients.values():
         client.close()

@@ -75,7 +75,7 @@ def test_equal_tiles_of_a_dashboard_are_stored_once(
     one_api.call("Upsert", {"dashboardId": "a", "tiles": STORED})
     one_api.call("Upsert", {"dashboardId": "a", "tiles": WANTED})
     rows = stored_rows(server, project_id)
-    assert (len(rows["revisions"]), len(rows["tile_states"])) == (7, 2)
+    assert (len(rows["revisions"]), len(rows["bodies"])) == (7, 2)
     assert ids(one_api.call("Get", {"id": "a"}).dashboard["tiles"]) == ids(WANTED)
 
 

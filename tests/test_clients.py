@@ -50,12 +50,12 @@ CLIENTS: dict[str, Callable[[RunningServer, Mapping[str, str]], Client]] = {
 
 
 @pytest.fixture(params=["grpcio", *CLIENTS])
-def client(server: RunningServer, project_id: str, request: pytest.FixtureRequest) -> Iterator[Client]:
+def client(sqlite_server: RunningServer, project_id: str, request: pytest.FixtureRequest) -> Iterator[Client]:
     headers = {"authorization": f"Bearer {make_token(project_id)}", "x-project-id": project_id}
     if request.param == "grpcio":
-        made: Client = Grpcio(request.getfixturevalue("stubs"), server, headers)
+        made: Client = Grpcio(request.getfixturevalue("stubs"), sqlite_server, headers)
     else:
-        made = CLIENTS[request.param](server, headers)
+        made = CLIENTS[request.param](sqlite_server, headers)
     yield made
     made.close()
 

@@ -1,7 +1,7 @@
 """Many at once: nothing is lost, nothing is mixed, each change counts once.
 
 Half of the callers speak gRPC, half Connect or gRPC-Web; on one server, and on two that share the
-SQLite file.
+database.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.api import Api
+from tests.database import DATABASES, server_on
 from tests.server import make_token, running_server
 
 if TYPE_CHECKING:
@@ -26,22 +27,26 @@ if TYPE_CHECKING:
 TRANSPORTS = ("grpc", "connect-json", "grpc", "connect-proto", "grpc", "grpc-web")
 
 
-@pytest.fixture(scope="module")
-def second_server(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """Another process on the first one's database."""
-    url = f"sqlite:///{server.database_path}"
-    with running_server(tmp_path_factory.mktemp("second"), DATABASE_URL=url) as running:
-        yield running
+@pytest.fixture(scope="module", params=DATABASES)
+def servers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[RunningServer]]:
+    """Two processes on one database."""
+    with (
+        server_on(request.param, tmp_path_factory.mktemp("first")) as first,
+        running_server(tmp_path_factory.mktemp("second"), DATABASE_URL=first.database_url) as second,
+    ):
+        yield [first, second]
 
 
-@pytest.fixture(params=["one server", "two servers"])
-def apis(server: RunningServer, project_id: str, request: pytest.FixtureRequest) -> Iterator[Sequence[Api]]:
+@pytest.fixture(params=[1, 2], ids=["one server", "two servers"])
+def apis(
+    servers: list[RunningServer], project_id: str, request: pytest.FixtureRequest
+) -> Iterator[Sequence[Api]]:
     """Clients of every transport, half of them gRPC, evenly over the servers."""
-    servers: list[RunningServer] = [server]
-    if request.param == "two servers":
-        servers.append(request.getfixturevalue("second_server"))
     token = make_token(project_id)
-    clients = [Api(each, transport, token, project_id) for transport in TRANSPORTS for each in servers]
+    called = servers[: request.param]
+    clients = [Api(each, transport, token, project_id) for transport in TRANSPORTS for each in called]
     yield clients
     for client in clients:
         client.close()

@@ -27,7 +27,7 @@ def make(api: Api) -> None:
     api.call("Create", {"name": "Größe & Co. + 100%", "dashboardId": "a", "tiles": [markdown("one")]})
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def http(server: RunningServer) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.http) as client:
         yield client

@@ -132,21 +132,21 @@ class Stored:
                 "SELECT * FROM revisions ORDER BY dashboard_id, revision"
             ).fetchall()
             self.requests = conn.execute("SELECT * FROM requests").fetchall()
-            states = conn.execute("SELECT dashboard_id, hash, tiles FROM tile_states").fetchall()
-        self.tiles = {(row["dashboard_id"], row["hash"]): row["tiles"] for row in states}
+            states = conn.execute("SELECT resource_id, hash, body FROM bodies").fetchall()
+        self.tiles = {(row["resource_id"], row["hash"]): row["body"] for row in states}
 
     def state(self, row: sqlite3.Row) -> Dashboard:
         """Return the whole dashboard of a row of dashboards or revisions."""
         dashboard_id = row["id"] if "id" in row.keys() else row["dashboard_id"]  # noqa: SIM118 # a Row
-        return Dashboard.from_binary(row["header"] + self.tiles[dashboard_id, row["tiles_hash"]])
+        return Dashboard.from_binary(row["header"] + self.tiles[dashboard_id, row["body_hash"]])
 
     def check_whole(self) -> None:
         """Fail if anything is half."""
-        for (_, tiles_hash), tiles in self.tiles.items():
-            assert hashlib.sha256(tiles).digest() == tiles_hash
-        pointed_at = {(row["dashboard_id"], row["tiles_hash"]) for row in self.revisions}
+        for (_, body_hash), tiles in self.tiles.items():
+            assert hashlib.sha256(tiles).digest() == body_hash
+        pointed_at = {(row["dashboard_id"], row["body_hash"]) for row in self.revisions}
         assert {*self.tiles} == pointed_at
-        answered = {(row["dashboard_id"], row["tiles_hash"]) for row in self.requests if row["tiles_hash"]}
+        answered = {(row["dashboard_id"], row["body_hash"]) for row in self.requests if row["body_hash"]}
         assert answered <= pointed_at
         assert len({self.state(row).etag for row in self.revisions}) == len(self.revisions)
         for row in self.revisions:
@@ -169,12 +169,12 @@ class Stored:
     def _check_dashboard(self, row: sqlite3.Row) -> None:
         state = self.state(row)
         history = [other for other in self.revisions if other["dashboard_id"] == row["id"]]
-        assert (history[-1]["header"], history[-1]["tiles_hash"]) == (row["header"], row["tiles_hash"])
+        assert (history[-1]["header"], history[-1]["body_hash"]) == (row["header"], row["body_hash"])
         # Without gaps, down to the first, or as many as are kept.
         assert all(after["revision"] == before["revision"] + 1 for before, after in pairwise(history))
         assert history[0]["revision"] == 1 or len(history) >= 100
         for before, after in pairwise(history):
-            assert (after["tiles_hash"] == before["tiles_hash"]) == (after["kind"] != "UPSERT")
+            assert (after["body_hash"] == before["body_hash"]) == (after["kind"] != "UPSERT")
         assert (row["name"], row["revision"]) == (state.name, state.revision)
         assert row["deleted"] == (state.deleted_at is not None)
         labels = {other["key"]: other["value"] for other in self.labels if other["dashboard_id"] == row["id"]}

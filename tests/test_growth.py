@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
 from dashkeeper.gen.dashboards.v1.tile_pb import MarkdownTile, Position, Tile, TileType
 from dashkeeper.gen.dashboards.v1.upsert_pb import UpsertRequest
-from tests.stores import CTX, create, made, make_store, migrate, service
+from tests.database import migrate
+from tests.stores import CTX, create, made, make_store, service
 
 if TYPE_CHECKING:
     from pathlib import Path

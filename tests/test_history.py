@@ -285,7 +285,7 @@ def test_identical_tiles_are_stored_once(server: RunningServer, one_api: Api, pr
         done(one_api, "Upsert", dashboardId="d", tiles=[markdown("a", str(number % 2))])
         done(one_api, "Update", id="d", name=f"{number}")
     rows = stored_rows(server, project_id)
-    assert len(rows["tile_states"]) == 3
+    assert len(rows["bodies"]) == 3
     assert len(rows["revisions"]) == 13
 
 

@@ -98,7 +98,7 @@ async def test_unforeseen_error_reaches_the_log_and_no_caller(
     async with broken_server(tmp_path) as server:
         no_process: Any = None
         running = RunningServer(
-            no_process, tmp_path, f"http://{server.http_address}", str(server.grpc_address)
+            no_process, tmp_path, f"http://{server.http_address}", str(server.grpc_address), ""
         )
         for transport in transports:
             caplog.clear()
@@ -141,8 +141,10 @@ UNDECODED = {"garbage": b"\xff\xff", "too-large": field(1, b"a" * (4 * MIB + 1))
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("body", UNDECODED.values(), ids=UNDECODED)
-def test_body_of_an_unknown_caller_is_not_decoded(server: RunningServer, transport: str, body: bytes) -> None:
-    api = Api(server, transport, make_token(PROJECT, exp=1), PROJECT)
+def test_body_of_an_unknown_caller_is_not_decoded(
+    sqlite_server: RunningServer, transport: str, body: bytes
+) -> None:
+    api = Api(sqlite_server, transport, make_token(PROJECT, exp=1), PROJECT)
     assert api.send("Upsert", body).code == "unauthenticated"
     assert api.send("Upsert", body, authorization=f"Bearer {make_token('other')}").code == "permission_denied"
     assert (
@@ -157,14 +159,14 @@ def test_body_of_an_unknown_caller_is_not_decoded(server: RunningServer, transpo
 )
 @pytest.mark.parametrize("encoding", ["identity", "gzip", "unknown"])
 def test_body_of_an_unknown_caller_is_not_even_read(
-    server: RunningServer, content_type: str, encoding: str
+    sqlite_server: RunningServer, content_type: str, encoding: str
 ) -> None:
     head = (
         f"POST {SERVICE}/Create HTTP/1.1\r\nhost: a\r\ncontent-type: {content_type}\r\n"
         f"content-encoding: {encoding}\r\ngrpc-encoding: {encoding}\r\n"
         "connection: close\r\ncontent-length: 4000000\r\n\r\n"
     )
-    answer = raw_http(server, head.encode())  # and no byte of a body
+    answer = raw_http(sqlite_server, head.encode())  # and no byte of a body
     is_grpc = content_type.startswith("application/grpc")
     assert answer.startswith(b"HTTP/1.1 200 " if is_grpc else b"HTTP/1.1 401 ")
     assert b"www-authenticate: Bearer" in answer
@@ -186,9 +188,9 @@ SENT_IDS = [
 
 @pytest.mark.parametrize(("transport", "given"), SENT_IDS)
 def test_request_id_is_taken_over_where_it_is_well_formed_and_always_echoed(
-    server: RunningServer, transport: str, given: str | None
+    sqlite_server: RunningServer, transport: str, given: str | None
 ) -> None:
-    api = Api(server, transport, make_token(PROJECT), PROJECT)
+    api = Api(sqlite_server, transport, make_token(PROJECT), PROJECT)
     calls: list[tuple[str, dict[str, Any], dict[str, str | None]]] = [
         ("List", {}, {}),
         ("Get", {"id": "none"}, {}),

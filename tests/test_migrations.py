@@ -38,7 +38,8 @@ def tables_of(path: Path) -> Sequence[tuple[str, str]]:
     with contextlib.closing(sqlite3.connect(path)) as conn:
         assert conn.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         query = "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"
-        return [(name, " ".join(sql.split())) for name, sql in conn.execute(query)]
+        # SQLite quotes the name of a table that was renamed.
+        return [(name, " ".join(sql.replace('"', "").split())) for name, sql in conn.execute(query)]
 
 
 def test_migrate_new_file_makes_the_tables_of_the_store(tmp_path: Path) -> None:
@@ -78,9 +79,10 @@ def test_migrate_from_the_first_schema_keeps_every_row(tmp_path: Path) -> None:
         "requests": f"{text}, {text}, {text}, {text}, 1, {blob}, {blob}, {text}, NULL",
     }
 
-    def read() -> list[list[tuple[Any, ...]]]:
+    def read(**renamed: str) -> list[list[tuple[Any, ...]]]:
         with contextlib.closing(sqlite3.connect(path)) as conn:
-            return [conn.execute(f"SELECT * FROM {table}").fetchall() for table in rows]  # noqa: S608
+            tables = [renamed.get(table, table) for table in rows]
+            return [conn.execute(f"SELECT * FROM {table}").fetchall() for table in tables]  # noqa: S608
 
     with contextlib.closing(sqlite3.connect(path)) as conn, conn:
         for table, values in rows.items():
@@ -89,7 +91,7 @@ def test_migrate_from_the_first_schema_keeps_every_row(tmp_path: Path) -> None:
     assert all(before)
     migrate_sqlite(str(path))
     assert sqlite_schema_version(str(path)) == SCHEMA
-    assert read() == before
+    assert read(tile_states="bodies") == before
 
 
 def test_migrate_again_changes_nothing(tmp_path: Path) -> None:

@@ -33,8 +33,8 @@ ORIGIN = "https://app.example"
 
 
 @pytest.fixture
-def channel(server: RunningServer) -> Iterator[grpc.Channel]:
-    with grpc.insecure_channel(server.grpc) as opened:
+def channel(sqlite_server: RunningServer) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(sqlite_server.grpc) as opened:
         yield opened
 
 
@@ -99,8 +99,8 @@ def test_server_is_not_ready_while_the_schema_is_another(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_health_over_http_of_a_ready_server_is_ok(server: RunningServer, path: str) -> None:
-    response = httpx.get(f"{server.http}{path}")
+def test_health_over_http_of_a_ready_server_is_ok(sqlite_server: RunningServer, path: str) -> None:
+    response = httpx.get(f"{sqlite_server.http}{path}")
     assert (response.status_code, response.text) == (200, "ok\n")
 
 
@@ -113,19 +113,19 @@ SERVED = {
 
 
 @pytest.mark.parametrize("version", ["grpc-v1", "grpc-v1alpha"])
-def test_reflection_lists_the_services_and_their_methods(server: RunningServer, version: str) -> None:
+def test_reflection_lists_the_services_and_their_methods(sqlite_server: RunningServer, version: str) -> None:
     buf = Program(
         ["buf", "curl", "--protocol=grpc", "--http2-prior-knowledge", f"--reflect-protocol={version}"], {}
     )
-    services = buf.run("--list-services", f"http://{server.grpc}").stdout.split()
+    services = buf.run("--list-services", f"http://{sqlite_server.grpc}").stdout.split()
     assert set(services) == SERVED
-    methods = buf.run("--list-methods", f"http://{server.grpc}").stdout.split()
+    methods = buf.run("--list-methods", f"http://{sqlite_server.grpc}").stdout.split()
     own = {method.removeprefix(f"{SERVICE}/") for method in methods if method.startswith(f"{SERVICE}/")}
     assert own == {method.name for method in DashboardsService.desc().methods}
 
 
-def test_reflection_describes_messages_with_their_rules(server: RunningServer) -> None:
-    grpcurl = Program(["grpcurl", "-plaintext", server.grpc], {})
+def test_reflection_describes_messages_with_their_rules(sqlite_server: RunningServer) -> None:
+    grpcurl = Program(["grpcurl", "-plaintext", sqlite_server.grpc], {})
     assert "optional int32 max_deletions = 5" in grpcurl.run("describe", "dashboards.v1.UpsertRequest").stdout
     assert "max_items:500" in grpcurl.run("describe", "dashboards.v1.UpsertRequest").stdout
     for name in ("insights.v1.InsightQuerySpec", "grpc.health.v1.Health", "buf.validate.FieldRules"):
@@ -142,8 +142,8 @@ def test_reflection_switched_off_is_not_served(tmp_path: Path) -> None:
     assert "does not support the reflection API" in result.stderr
 
 
-def test_descriptor_set_holds_the_service_and_all_it_imports_first(server: RunningServer) -> None:
-    response = httpx.get(f"{server.http}/descriptors.binpb")
+def test_descriptor_set_holds_the_service_and_all_it_imports_first(sqlite_server: RunningServer) -> None:
+    response = httpx.get(f"{sqlite_server.http}/descriptors.binpb")
     assert response.status_code == 200
     files = FileDescriptorSet.from_binary(response.content).file
     seen: set[str] = set()
@@ -244,6 +244,6 @@ def test_cors_answers_let_allowed_pages_read_them(
         }
 
 
-def test_cors_without_origins_allows_nothing(server: RunningServer) -> None:
-    response = preflight(server, ORIGIN)
+def test_cors_without_origins_allows_nothing(sqlite_server: RunningServer) -> None:
+    response = preflight(sqlite_server, ORIGIN)
     assert not [name for name in response.headers if name.startswith("access-control-")]

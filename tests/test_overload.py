@@ -34,8 +34,8 @@ def own_server(tmp_path: Path) -> Iterator[RunningServer]:
         yield server
 
 
-def test_trailers_without_end_are_cut_off_at_little_cost(server: RunningServer) -> None:
-    address = urlsplit(server.http)
+def test_trailers_without_end_are_cut_off_at_little_cost(sqlite_server: RunningServer) -> None:
+    address = urlsplit(sqlite_server.http)
     assert address.hostname is not None
     assert address.port is not None
     head = (
@@ -43,14 +43,17 @@ def test_trailers_without_end_are_cut_off_at_little_cost(server: RunningServer) 
         b"content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n0\r\n"
     )
     lines = b"".join(b"a: " + b"b" * 1_000 + b"\r\n" for _ in range(100_000))
-    with at_little_cost(server), socket.create_connection((address.hostname, address.port)) as connection:
+    with (
+        at_little_cost(sqlite_server),
+        socket.create_connection((address.hostname, address.port)) as connection,
+    ):
         connection.sendall(head)
         with pytest.raises(OSError, match=r"reset|pipe"):  # the server hangs up
             connection.sendall(lines)
 
 
-def test_request_behind_a_large_one_on_a_connection_is_answered(server: RunningServer) -> None:
-    with httpx.Client(base_url=server.http) as client:
+def test_request_behind_a_large_one_on_a_connection_is_answered(sqlite_server: RunningServer) -> None:
+    with httpx.Client(base_url=sqlite_server.http) as client:
         for _ in range(3):
             large = client.post("/dashboards.v1.DashboardsService/Get", content=b"x" * (4 * MAX_HEAD_BYTES))
             assert large.status_code != 431

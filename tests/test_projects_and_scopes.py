@@ -210,9 +210,9 @@ SCOPES: dict[str, tuple[Any, bool, bool]] = {  # the claim; may read, may write
 @pytest.mark.parametrize("transport", LISTENERS)
 @pytest.mark.parametrize(("scope", "may_read", "may_write"), SCOPES.values(), ids=SCOPES)
 def test_scope_decides_on_every_rpc(
-    server: RunningServer, project_id: str, transport: str, scope: Any, may_read: bool, may_write: bool
+    sqlite_server: RunningServer, project_id: str, transport: str, scope: Any, may_read: bool, may_write: bool
 ) -> None:
-    api = Api(server, transport, make_token(project_id, scope=scope), project_id)
+    api = Api(sqlite_server, transport, make_token(project_id, scope=scope), project_id)
     for path in SERVED:
         method = path.rpartition("/")[2]
         reply = api.call(method, SAMPLES[path]("some-id"))
@@ -244,10 +244,10 @@ PROJECT_CLAIMS: dict[str, tuple[Any, bool]] = {
 @pytest.mark.parametrize("transport", LISTENERS)
 @pytest.mark.parametrize(("claim", "allowed"), PROJECT_CLAIMS.values(), ids=PROJECT_CLAIMS)
 def test_projects_claim_decides(
-    server: RunningServer, project_id: str, transport: str, claim: Any, allowed: bool
+    sqlite_server: RunningServer, project_id: str, transport: str, claim: Any, allowed: bool
 ) -> None:
     claim = json.loads(json.dumps(claim).replace("{project}", project_id))
-    api = Api(server, transport, make_token(projects=claim), project_id)
+    api = Api(sqlite_server, transport, make_token(projects=claim), project_id)
     assert api.call("List").code == ("ok" if allowed else "permission_denied")
     api.close()
 
@@ -268,20 +268,20 @@ BAD_PROJECTS = ["", "-a", "_a", "a b", "a/b", "a.b", "*", "a" * 65, "a,b", "'a'"
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("project", [None, *BAD_PROJECTS])
 def test_project_missing_or_malformed_is_invalid(
-    server: RunningServer, transport: str, project: str | None
+    sqlite_server: RunningServer, transport: str, project: str | None
 ) -> None:
-    api = Api(server, transport, make_token("*"), "a")
+    api = Api(sqlite_server, transport, make_token("*"), "a")
     reply = api.call("List", x_project_id=project)
     assert (reply.code, reply.reason) == ("invalid_argument", "INVALID_PROJECT_ID")
     assert set(reply.violations) == {"x-project-id"}
     api.close()
 
 
-def test_project_sent_twice_is_invalid(server: RunningServer) -> None:
+def test_project_sent_twice_is_invalid(sqlite_server: RunningServer) -> None:
     headers = [("authorization", f"Bearer {make_token('*')}"), ("x-project-id", "a"), ("x-project-id", "a")]
-    answer = httpx.post(f"{server.http}{SERVICE}/List", json={}, headers=headers)
+    answer = httpx.post(f"{sqlite_server.http}{SERVICE}/List", json={}, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_argument")
-    with grpc.insecure_channel(server.grpc) as channel, pytest.raises(grpc.RpcError) as caught:
+    with grpc.insecure_channel(sqlite_server.grpc) as channel, pytest.raises(grpc.RpcError) as caught:
         channel.unary_unary(f"{SERVICE}/List")(b"", metadata=tuple(headers))
     assert isinstance(caught.value, grpc.Call)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT

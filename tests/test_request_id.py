@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sqlite3
 import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import update
 
+from dashkeeper.store.tables import requests
 from tests.api import Api
-from tests.database import stored_rows
+from tests.database import change_rows, stored_rows
 from tests.server import make_token, running_server
 from tests.tiles import Json, markdown
 
@@ -242,12 +242,10 @@ def test_id_is_known_for_a_day(
 ) -> None:
     request = {"name": "A", "requestId": request_id}
     first = one_api.call("Create", request).dashboard["id"]
-    with contextlib.closing(sqlite3.connect(server.database_path, timeout=10)) as conn, conn:
-        changed = conn.execute(
-            "UPDATE requests SET created_at = created_at - ? WHERE project_id = ?",
-            (int(hours * 3_600_000_000), project_id),
-        )
-        assert changed.rowcount == 1
+    age = int(hours * 3_600_000_000)
+    aging = update(requests).where(requests.c.project_id == project_id)
+    aging = aging.values(created_at=requests.c.created_at - age)
+    assert change_rows(server, lambda conn: conn.execute(aging).rowcount) == 1
     second = one_api.call("Create", request).dashboard["id"]
     assert (second == first) == is_known
     assert one_api.call("Create", request).dashboard["id"] == second

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.api import Api
-from tests.database import stored_rows
-from tests.server import make_token, running_server
+from tests.database import DATABASES, server_on, stored_rows
+from tests.server import make_token, purge
 from tests.tiles import markdown
 
 if TYPE_CHECKING:
@@ -23,10 +20,13 @@ if TYPE_CHECKING:
     from tests.server import RunningServer
 
 
-@pytest.fixture(scope="module")
-def brief(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+@pytest.fixture(scope="module", params=DATABASES)
+def brief(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
     """A server that keeps three revisions, and deleted dashboards no moment longer than it must."""
-    with running_server(tmp_path_factory.mktemp("brief"), REVISIONS_KEPT="3", PURGE_AFTER="0s") as running:
+    folder = tmp_path_factory.mktemp("brief")
+    with server_on(request.param, folder, REVISIONS_KEPT="3", PURGE_AFTER="0s") as running:
         yield running
 
 
@@ -43,21 +43,6 @@ def done(api: Api, method: str, **request: Any) -> Reply:
     return reply
 
 
-def purge(server: RunningServer, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run `dashkeeper purge` beside the running server, on its file."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("DASHKEEPER_")}
-    environment |= {f"DASHKEEPER_{name}": value for name, value in settings.items()}
-    environment["DASHKEEPER_DATABASE_URL"] = f"sqlite:///{server.database_path}"
-    return subprocess.run(
-        [sys.executable, "-m", "dashkeeper", "purge", *arguments],
-        cwd=server.folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def revisions(api: Api, dashboard_id: str = "d") -> list[int]:
     return [int(it["revision"]) for it in done(api, "ListRevisions", id=dashboard_id).body["revisions"]]
 
@@ -71,7 +56,7 @@ def test_history_is_trimmed_to_the_revisions_kept(brief: RunningServer, api: Api
     for number in range(2, 8):
         done(api, "Upsert", dashboardId="d", tiles=[markdown("a", str(number))])
         assert revisions(api) == list(range(number, max(0, number - 3), -1))
-        assert counts(brief, project_id)["tile_states"] == min(number, 3)
+        assert counts(brief, project_id)["bodies"] == min(number, 3)
     assert api.call("GetRevision", {"id": "d", "revision": "4"}).code == "not_found"
     assert api.call("Restore", {"id": "d", "revision": "4"}).code == "not_found"
     assert done(api, "Restore", id="d", revision="5").dashboard["revision"] == "8"
@@ -83,7 +68,7 @@ def test_trimming_leaves_the_tiles_that_the_present_state_has(
     created = done(api, "Create", dashboardId="d", name="A", tiles=[markdown("a")])
     for number in range(10):
         done(api, "Update", id="d", name=f"{number}")
-    assert counts(brief, project_id)["tile_states"] == 1
+    assert counts(brief, project_id)["bodies"] == 1
     assert done(api, "Get", id="d").dashboard["tiles"] == created.dashboard["tiles"]
 
 
@@ -94,7 +79,7 @@ def test_trimming_leaves_the_tiles_of_an_answer_that_may_be_asked_for(
     first = done(api, "Create", **request)
     for number in range(5):
         done(api, "Upsert", dashboardId="d", tiles=[markdown("a", str(number))])
-    assert counts(brief, project_id)["tile_states"] == 4
+    assert counts(brief, project_id)["bodies"] == 4
     assert done(api, "Create", **request).body == first.body
 
 
@@ -109,7 +94,7 @@ def test_purge_leaves_the_id_and_the_last_revision(brief: RunningServer, api: Ap
     rows = stored_rows(brief, project_id)
     assert rows["purged_dashboards"] == [(project_id, "d", 3)]
     assert rows["dashboards"] == [live]
-    assert (rows["dashboard_labels"], len(rows["revisions"]), len(rows["tile_states"])) == ([], 1, 1)
+    assert (rows["dashboard_labels"], len(rows["revisions"]), len(rows["bodies"])) == ([], 1, 1)
     for method, request in [
         ("Get", {"id": "d"}),
         ("ListRevisions", {"id": "d"}),
@@ -154,15 +139,15 @@ def test_purge_waits_until_the_time_is_up(server: RunningServer, one_api: Api, p
     done(one_api, "Undelete", id="d")
 
 
-def test_purge_trims_to_what_the_setting_says_now(project_id: str, tmp_path: Path) -> None:
-    with running_server(tmp_path) as other:  # of its own: the command trims all projects
+def test_purge_trims_to_what_the_setting_says_now(database: str, project_id: str, tmp_path: Path) -> None:
+    with server_on(database, tmp_path) as other:  # of its own: the command trims all projects
         api = Api(other, "grpc", make_token(project_id), project_id)
         for dashboard_id in ("a", "b"):
             done(api, "Create", dashboardId=dashboard_id, name="A")
             for number in range(105):
                 done(api, "Upsert", dashboardId=dashboard_id, tiles=[markdown("a", str(number))])
         assert purge(other, REVISIONS_KEPT="2").returncode == 0
-        assert counts(other, project_id) == {"dashboards": 2, "revisions": 4, "tile_states": 4}
+        assert counts(other, project_id) == {"dashboards": 2, "revisions": 4, "bodies": 4}
         assert [revisions(api, it) for it in ("a", "b")] == [[106, 105]] * 2
         api.close()
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from dashkeeper.store.base import DashboardQuery
 from dashkeeper.store.databases.sqlite import SQLiteDatabase
+from dashkeeper.store.queries import DashboardQuery
 from dashkeeper.store.sql.store import SQLStore
 from tests.api import Api
 from tests.database import migrate_sqlite
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
-    from dashkeeper.store.base import OrderColumn
+    from dashkeeper.store.queries import OrderColumn
     from tests.server import RunningServer
 
 PAGE = 50

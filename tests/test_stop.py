@@ -134,9 +134,9 @@ def update(tag: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def flight(server: RunningServer, project_id: str) -> Iterator[Flight]:
+def flight(sqlite_server: RunningServer, project_id: str) -> Iterator[Flight]:
     """Calls to the shared server."""
-    calls = Flight(server, project_id)
+    calls = Flight(sqlite_server, project_id)
     yield calls
     calls.close()
 

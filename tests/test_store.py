@@ -15,10 +15,12 @@ from dashkeeper.gen.dashboards.v1.dashboards_pb import GetRequest, ListRequest
 from dashkeeper.gen.dashboards.v1.history_pb import GetRevisionRequest, ListRevisionsRequest, RestoreRequest
 from dashkeeper.gen.dashboards.v1.upsert_pb import UpsertRequest
 from dashkeeper.services.states import MAX_DASHBOARD_BYTES
+from dashkeeper.store.base import WALK_BEGINS
 from tests.stores import CTX, create, made, put, service, tile
 
 if TYPE_CHECKING:
     from dashkeeper.services.dashboards import Dashboards
+    from dashkeeper.store.base import Cursor
     from dashkeeper.store.sql.store import SQLStore
 
 ODD = [
@@ -225,7 +227,7 @@ async def test_trim_some_walks_through_all_dashboards(brief_store: SQLStore, das
     for number in range(120):
         await upsert(dashboards, str(number))
     assert len(await kept(dashboards)) == 100
-    after: tuple[str, str] | None = ("", "")
+    after: Cursor | None = WALK_BEGINS
     while after is not None:
         after = await brief_store.trim_some(after)
     assert await kept(dashboards) == [121, 120, 119]

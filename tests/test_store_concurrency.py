@@ -10,7 +10,12 @@ import pytest
 
 from dashkeeper import times
 from dashkeeper.errors import AbortedError, AlreadyExistsError
-from dashkeeper.gen.dashboards.v1.changes_pb import CreateRequest, DeleteRequest, UpdateRequest
+from dashkeeper.gen.dashboards.v1.changes_pb import (
+    CreateRequest,
+    DeleteRequest,
+    UndeleteRequest,
+    UpdateRequest,
+)
 from dashkeeper.gen.dashboards.v1.dashboards_pb import GetRequest, ListRequest
 from dashkeeper.gen.dashboards.v1.history_pb import GetRevisionRequest, ListRevisionsRequest, RestoreRequest
 from dashkeeper.gen.dashboards.v1.upsert_pb import UpsertRequest
@@ -102,6 +107,25 @@ async def test_same_request_id_at_once_is_one_write_with_equal_answers(
     assert len({result.to_binary() for result in results}) == 1
     (found,) = (await dashboards.list(ListRequest(show_deleted=True), CTX)).dashboards
     assert found.revision == (1 if method == "create" else 3)
+
+
+async def test_restore_at_once_with_what_makes_the_revision_comes_before_or_after_it(
+    dashboards: Dashboards,
+) -> None:
+    """Before it, the dashboard is deleted; after it, the revision is there."""
+    revision = (await create(dashboards)).revision
+    for _ in range(30):
+        await dashboards.delete(DeleteRequest(id="d"), CTX)
+        revision += 2
+        undeleted, *restored = await outcomes(
+            [
+                dashboards.undelete(UndeleteRequest(id="d"), CTX),
+                *(dashboards.restore(RestoreRequest(id="d", revision=revision), CTX) for _ in range(5)),
+            ]
+        )
+        assert made(undeleted.dashboard).revision == revision
+        messages = {str(result) for result in restored if isinstance(result, Exception)}
+        assert messages <= {'there is no dashboard "d" in this project'}
 
 
 async def test_trimming_and_forgetting_at_once_with_writes_leave_each_state_its_tiles(

@@ -16,11 +16,13 @@ from dashkeeper.gen.dashboards.v1.changes_pb import DeleteRequest, UndeleteReque
 from dashkeeper.gen.dashboards.v1.dashboards_pb import GetRequest, ListRequest
 from dashkeeper.gen.dashboards.v1.history_pb import GetRevisionRequest, ListRevisionsRequest, RestoreRequest
 from dashkeeper.gen.dashboards.v1.upsert_pb import UpsertRequest
+from dashkeeper.store.base import WALK_BEGINS
 from dashkeeper.store.databases import sqlite
 from dashkeeper.store.migrations import SCHEMA
 from dashkeeper.store.tables import metadata
+from tests.database import make_database, migrate
 from tests.postgresql import cut_connections, name_of, run_sql
-from tests.stores import CTX, create, made, make_database, make_store, migrate, service, tile
+from tests.stores import CTX, create, made, make_store, service, tile
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -45,7 +47,7 @@ def every_call(api: Dashboards, store: SQLStore, project_id: str) -> Sequence[Co
         api.restore(RestoreRequest(id="d", revision=1), CTX),
         store.purge_due(0),
         store.forget_expired(0),
-        store.trim_some(("", "")),
+        store.trim_some(WALK_BEGINS),
         store.erase_some(project_id),
         store.check(),
     ]
@@ -136,15 +138,17 @@ async def test_sqlite_that_is_locked_is_unavailable_for_writes_and_comes_back(
     sqlite_url: str, project_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A transaction of another process that takes longer than we wait."""
-    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_SECONDS", 1)
     store = make_store(sqlite_url)
     api = service(store, project_id)
     await create(api)
     path = sqlite_url.removeprefix("sqlite:///")
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(UnavailableError):
-            await create(api, "new")
+        calls = (create(api, f"new{number}") for number in range(100))
+        async with asyncio.timeout(50):  # each waits from when it came: together not 100 times as long
+            refused = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(error) for error in refused} == {UnavailableError}
         assert made((await api.get(GetRequest(id="d"), CTX)).dashboard).revision == 1
         other.execute("ROLLBACK")
     await create(api, "new")

@@ -111,9 +111,9 @@ def test_token_that_was_verified_before_it_expired_is_refused_after(tmp_path: Pa
             api.close()
 
 
-def test_token_in_the_cache_gives_nothing_to_one_that_differs(server: RunningServer) -> None:
+def test_token_in_the_cache_gives_nothing_to_one_that_differs(sqlite_server: RunningServer) -> None:
     token = make_token(PROJECT)
-    api = Api(server, "grpc", token, PROJECT)
+    api = Api(sqlite_server, "grpc", token, PROJECT)
     assert api.call("List").code == "ok"
     last = "E" if token[-1] == "A" else "A"
     for other in (

@@ -34,8 +34,8 @@ OTHER_SECRET = "another secret, long enough for HS512: 0123456789abcdefghijklmno
 
 
 @pytest.fixture(scope="module")
-def apis(server: RunningServer) -> Iterator[dict[str, Api]]:
-    clients = {name: Api(server, name, make_token(PROJECT), PROJECT) for name in TRANSPORTS}
+def apis(sqlite_server: RunningServer) -> Iterator[dict[str, Api]]:
+    clients = {name: Api(sqlite_server, name, make_token(PROJECT), PROJECT) for name in TRANSPORTS}
     yield clients
     for client in clients.values():
         client.close()
@@ -185,23 +185,23 @@ def test_authorization_in_wrong_form_is_refused_with_the_one_message(
     assert_unauthenticated(apis[transport].call("List", authorization=header), transport)
 
 
-def test_two_authorization_headers_are_refused(server: RunningServer) -> None:
+def test_two_authorization_headers_are_refused(sqlite_server: RunningServer) -> None:
     twice = [("authorization", f"Bearer {make_token(PROJECT)}")] * 2
-    url = f"{server.http}{SERVICE}/List"
+    url = f"{sqlite_server.http}{SERVICE}/List"
     answer = httpx.post(url, json={}, headers=[*twice, ("x-project-id", PROJECT)])
     assert answer.status_code == 401
-    with grpc.insecure_channel(server.grpc) as channel, pytest.raises(grpc.RpcError) as caught:
+    with grpc.insecure_channel(sqlite_server.grpc) as channel, pytest.raises(grpc.RpcError) as caught:
         channel.unary_unary(f"{SERVICE}/List")(b"", metadata=(*twice, ("x-project-id", PROJECT)))
     assert isinstance(caught.value, grpc.Call)
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 @pytest.mark.parametrize("size", [17_000, 1 << 20])
-def test_token_too_long_is_refused(server: RunningServer, apis: dict[str, Api], size: int) -> None:
+def test_token_too_long_is_refused(sqlite_server: RunningServer, apis: dict[str, Api], size: int) -> None:
     long = signed(HEADER, claims(padding="x" * size))
     if size > MAX_HEAD_BYTES:
         headers = {"authorization": f"Bearer {long}", "x-project-id": PROJECT}
-        url = f"{server.http}/dashboards.v1.DashboardsService/List"
+        url = f"{sqlite_server.http}/dashboards.v1.DashboardsService/List"
         assert httpx.post(url, json={}, headers=headers).status_code == 431
     else:
         reply = apis["connect-json"].call("List", authorization=f"Bearer {long}")

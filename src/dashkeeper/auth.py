@@ -37,10 +37,21 @@ REQUIRED_SCOPE: Mapping[str, str] = {
     "/dashboards.v1.DashboardsService/ListRevisions": READ,
     "/dashboards.v1.DashboardsService/GetRevision": READ,
     "/dashboards.v1.DashboardsService/Restore": WRITE,
+    "/registrations.v1.RegistrationsService/List": READ,
+    "/registrations.v1.RegistrationsService/Get": READ,
+    "/registrations.v1.RegistrationsService/Create": WRITE,
+    "/registrations.v1.RegistrationsService/Update": WRITE,
+    "/registrations.v1.RegistrationsService/Delete": WRITE,
+    "/registrations.v1.RegistrationsService/Undelete": WRITE,
+    "/registrations.v1.RegistrationsService/GetContent": READ,
+    "/registrations.v1.RegistrationsService/UpdateContent": WRITE,
+    "/registrations.v1.RegistrationsService/ListContents": READ,
+    "/registrations.v1.RegistrationsService/RestoreContent": WRITE,
 }
 """What each RPC needs. One that isn't listed is refused to everybody."""
 
 PROJECT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+ORGANISATION_ID = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,128}")
 SUBJECT = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,255}")
 _MAX_TOKEN_LENGTH = 16 * 1024
 _CACHE_SECONDS = 300
@@ -53,6 +64,8 @@ class Caller:
 
     subject: str
     project_id: str
+    organisations: frozenset[str] | None = None
+    """The organisations whose registrations are there for the caller; None: all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +75,7 @@ class Claims:
     subject: str
     projects: frozenset[str]
     scope: frozenset[str]
+    organisations: frozenset[str] | None
     expires_at: float
 
 
@@ -151,6 +165,7 @@ class Authenticator:
                 subject=_subject(payload["sub"]),
                 projects=_words(payload.get(rules.projects_claim)),
                 scope=_words(payload.get("scope"), split=True),
+                organisations=_words(payload["organisations"]) if "organisations" in payload else None,
                 expires_at=float(payload["exp"]) + rules.leeway,
             )
         except Exception as error:  # noqa: BLE001 # see below
@@ -188,7 +203,7 @@ def authorise(procedure: str, headers: Headers, claims: Claims) -> Caller:
             else f"{procedure} is not allowed to anybody",
             reason="SCOPE_NOT_ALLOWED",
         )
-    return Caller(subject=claims.subject, project_id=project_id)
+    return Caller(claims.subject, project_id, claims.organisations)
 
 
 def _subject(value: object) -> str:

@@ -160,7 +160,7 @@ async def _purge(settings: Settings, project_id: str) -> str:
         if project_id:
             await erase_project(store, project_id)
             return f"project {project_id} is erased"
-        return f"{await purge_all(store)} deleted dashboards are purged"
+        return f"{await purge_all(store)} deleted dashboards and registrations are purged"
     finally:
         await store.close()
 
@@ -170,6 +170,9 @@ async def _purge(settings: Settings, project_id: str) -> str:
 def token(
     *,
     project: Annotated[list[str], typer.Option(help="a project it is good for, or * for all; repeatable")],
+    organisation: Annotated[
+        list[str] | None, typer.Option(help="an organisation it is limited to; repeatable; by default none")
+    ] = None,
     scope: Annotated[str, typer.Option(help="what it allows")] = "dashboards:read dashboards:write",
     subject: Annotated[str, typer.Option(help="who it is for: `sub`")] = "operator",
     expires: Annotated[str, typer.Option(help="how long it is good for: 30s, 15m, 12h, 30d")] = "12h",
@@ -183,7 +186,15 @@ def token(
         duration: Any = parse_duration(expires)
     except ValueError as error:
         raise ConfigError(f"--expires {error}") from error
-    typer.echo(make_token(settings, subject=subject, projects=project, scope=scope, expires=duration))
+    signed = make_token(
+        settings,
+        subject=subject,
+        projects=project,
+        scope=scope,
+        expires=duration,
+        organisations=organisation or (),
+    )
+    typer.echo(signed)
 
 
 @app.command()

@@ -16,7 +16,7 @@ from dashkeeper.config import PREFIX, ConfigError, load_settings
 from dashkeeper.gen.dashboards.v1.changes_pb import CreateRequest
 from dashkeeper.gen.dashboards.v1.dashboards_connect import DashboardsService
 from dashkeeper.keys import secret_algorithms
-from dashkeeper.store.base import DashboardQuery
+from dashkeeper.store.queries import DashboardQuery
 from dashkeeper.tokens import make_token
 
 if TYPE_CHECKING:

@@ -151,6 +151,17 @@ class UnavailableError(DashkeeperError):
     CODE = Code.UNAVAILABLE
 
 
+def not_on_community(organisation_id: str) -> InvalidRequestError:
+    """Make the error of an organisation that is on another community than said."""
+    description = f'organisation "{organisation_id}" is on another community: name that one'
+    return InvalidRequestError(
+        f"community_id: {description}",
+        reason="ORGANISATION_NOT_ON_COMMUNITY",
+        metadata={"organisation_id": organisation_id},
+        violations=[Violation("community_id", description)],
+    )
+
+
 def shutting_down() -> UnavailableError:
     """Make the error of a server that is stopping."""
     return UnavailableError("the server is shutting down: try another one", reason="SHUTTING_DOWN")

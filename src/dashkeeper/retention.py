@@ -8,12 +8,13 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from dashkeeper.errors import DashkeeperError
+from dashkeeper.store.base import WALK_BEGINS
 from dashkeeper.times import now
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from dashkeeper.store.base import Store
+    from dashkeeper.store.base import Cursor, Store
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ _SHARE_OF_TIME = 0.1
 
 
 async def purge(store: Store, *, share_of_time: float = 1.0) -> int:
-    """Delete all that may go, one small batch after another; return how many dashboards were purged.
+    """Delete all that may go, one small batch after another; return how many resources were purged.
 
     Args:
         store: The store.
@@ -39,14 +40,14 @@ async def purge(store: Store, *, share_of_time: float = 1.0) -> int:
         purged += found
     while await _unhurried(store.forget_expired(now()), share_of_time):
         pass
-    after: tuple[str, str] | None = ("", "")
+    after: Cursor | None = WALK_BEGINS
     while after is not None:
         after = await _unhurried(store.trim_some(after), share_of_time)
     return purged
 
 
 async def erase_project(store: Store, project_id: str) -> None:
-    """Purge every dashboard of a project, deleted or not, and all answers kept for it.
+    """Purge everything of a project, deleted or not, and all answers kept for it.
 
     What is left is each dashboard's id and last revision.
 
@@ -62,7 +63,7 @@ async def keep_purging(store: Store) -> None:
     while True:
         try:
             if purged := await purge(store, share_of_time=_SHARE_OF_TIME):
-                log.info("purged dashboards that were deleted", extra={"dashboards": purged})
+                log.info("purged what was deleted", extra={"resources": purged})
         except DashkeeperError as error:
             log.warning("purging failed, the next round tries again: %s", error.message)
         except Exception:

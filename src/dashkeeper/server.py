@@ -20,11 +20,14 @@ from dashkeeper.config import PREFIX, ConfigError
 from dashkeeper.gen.dashboards.v1.dashboards_connect import DashboardsService
 from dashkeeper.gen.google.rpc import error_details_pb
 from dashkeeper.gen.grpc.health.v1.health_connect import Health as HealthService
+from dashkeeper.gen.registrations.v1.registrations_connect import RegistrationsService
 from dashkeeper.health import Health
 from dashkeeper.pipeline import Pipeline, Service
 from dashkeeper.retention import keep_purging
 from dashkeeper.services.changes import DashboardLimits
 from dashkeeper.services.dashboards import Dashboards
+from dashkeeper.services.registration_changes import RegistrationLimits
+from dashkeeper.services.registrations import Registrations
 from dashkeeper.store.databases.sqlite import SQLiteDatabase
 from dashkeeper.store.migrations import SCHEMA
 from dashkeeper.store.sql.store import SQLStore
@@ -173,7 +176,17 @@ def services(store: Store, settings: Settings) -> Sequence[Service]:
     def dashboards(caller: Caller) -> DashboardsService:
         return Dashboards(store, limits, caller)
 
-    return [Service(DashboardsService.desc(), dashboards)]
+    registration_limits = RegistrationLimits(
+        require_etag=settings.require_etag, purge_after=settings.purge_after
+    )
+
+    def registrations(caller: Caller) -> RegistrationsService:
+        return Registrations(store, registration_limits, caller)
+
+    return [
+        Service(DashboardsService.desc(), dashboards),
+        Service(RegistrationsService.desc(), registrations),
+    ]
 
 
 class _HTTPServer(uvicorn.Server):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 
-from dashkeeper.auth import PROJECT_ID, READ, SUBJECT, WRITE
+from dashkeeper.auth import ORGANISATION_ID, PROJECT_ID, READ, SUBJECT, WRITE
 from dashkeeper.config import PREFIX, ConfigError
 from dashkeeper.keys import load_private_key, public_key_algorithms, secret_algorithms
 
@@ -21,9 +21,17 @@ _LONGEST = timedelta(days=3_660)
 
 
 def make_token(
-    settings: Settings, *, subject: str, projects: Sequence[str], scope: str, expires: timedelta
+    settings: Settings,
+    *,
+    subject: str,
+    projects: Sequence[str],
+    scope: str,
+    expires: timedelta,
+    organisations: Sequence[str] = (),
 ) -> str:
     """Sign a token with the configured secret or private key.
+
+    Without organisations, those of its projects aren't limited.
 
     Raises:
         ConfigError: If there is nothing to sign with, or no issuer or audience.
@@ -33,6 +41,9 @@ def make_token(
     for project in projects:
         if project != "*" and not PROJECT_ID.fullmatch(project):
             raise ConfigError(f'--project "{project}" must match [A-Za-z0-9][A-Za-z0-9_-]{{0,63}}, or be *')
+    for organisation in organisations:
+        if not ORGANISATION_ID.fullmatch(organisation):
+            raise ConfigError("--organisation must be 1 to 128 characters without control characters")
     if not set(scope.split()) <= {READ, WRITE} or not scope.split():
         raise ConfigError(f'--scope must hold "{READ}" or "{WRITE}" or both, separated by a space')
     if not timedelta(0) < expires <= _LONGEST:
@@ -49,6 +60,8 @@ def make_token(
         settings.jwt_projects_claim: list(projects),
         "scope": scope,
     }
+    if organisations:
+        claims["organisations"] = list(organisations)
     if settings.jwt_secret:
         key: Any = settings.jwt_secret.get_secret_value()
         possible = secret_algorithms(key)

@@ -24,16 +24,9 @@ from dashkeeper.gen.dashboards.v1.history_pb import RestoreResponse
 from dashkeeper.gen.dashboards.v1.upsert_pb import TileChanges, UpsertResponse
 from dashkeeper.services.ids import new_tile_id
 from dashkeeper.services.reconcile import compare, reconcile
-from dashkeeper.services.states import (
-    check_etag,
-    check_size,
-    live,
-    missing,
-    next_state,
-    preview,
-    same_content,
-)
-from dashkeeper.store.base import Outcome, Stored
+from dashkeeper.services.states import check_size, live, missing, next_state, preview, same_content
+from dashkeeper.services.writes import check_etag
+from dashkeeper.store.base import DashboardOutcome, Outcome, RevisionEntry, StoredDashboard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,9 +61,11 @@ class DashboardChanges:
     subject: str
     limits: DashboardLimits
 
-    def create(self, stored: Stored, request: CreateRequest, dashboard_id: str) -> Outcome[CreateResponse]:
+    def create(
+        self, stored: StoredDashboard, request: CreateRequest, dashboard_id: str
+    ) -> DashboardOutcome[CreateResponse]:
         """Begin a dashboard, for the first time or anew after a delete (AIP-133)."""
-        if stored.dashboard is not None and stored.dashboard.deleted_at is None:
+        if stored.state is not None and stored.state.deleted_at is None:
             raise AlreadyExistsError(
                 f'dashboard "{dashboard_id}" exists: choose another id, or change it by Update or Upsert',
                 reason="DASHBOARD_EXISTS",
@@ -88,17 +83,17 @@ class DashboardChanges:
             "CREATE", request, stored, content, lambda it: CreateResponse(dashboard=it), changes
         )
 
-    def update(self, stored: Stored, request: UpdateRequest) -> Outcome[UpdateResponse]:
+    def update(self, stored: StoredDashboard, request: UpdateRequest) -> DashboardOutcome[UpdateResponse]:
         """Change what the dashboard says about itself (AIP-134, AIP-161)."""
         content = copy(self._existing(stored, request.id, request.etag))
         for path in _paths(request):
             setattr(content, path, getattr(request, path))
         return self._outcome("UPDATE", request, stored, content, lambda it: UpdateResponse(dashboard=it))
 
-    def upsert(self, stored: Stored, request: UpsertRequest) -> Outcome[UpsertResponse]:
+    def upsert(self, stored: StoredDashboard, request: UpsertRequest) -> DashboardOutcome[UpsertResponse]:
         """Replace all tiles: the seed's full reconcile."""
         dashboard_id = request.dashboard_id
-        if stored.dashboard is not None and stored.dashboard.deleted_at is None:
+        if stored.state is not None and stored.state.deleted_at is None:
             content = copy(self._existing(stored, dashboard_id, request.etag))
         elif not request.allow_missing:
             raise missing(dashboard_id)
@@ -122,7 +117,7 @@ class DashboardChanges:
             changes,
         )
 
-    def delete(self, stored: Stored, request: DeleteRequest) -> Outcome[DeleteResponse]:
+    def delete(self, stored: StoredDashboard, request: DeleteRequest) -> DashboardOutcome[DeleteResponse]:
         """Take the dashboard away, until Undelete or the purge (AIP-164)."""
         state = next_state(self._existing(stored, request.id, request.etag), stored, self.subject)
         assert state.updated_at is not None
@@ -131,29 +126,29 @@ class DashboardChanges:
         )
         state.deleted_at = state.updated_at
         state.purge_at = times.to_timestamp(purge_at)
-        return Outcome(reply=DeleteResponse(), state=state, kind="DELETE")
+        return Outcome(reply=DeleteResponse(), state=state, entry=RevisionEntry("DELETE", TileChanges()))
 
-    def undelete(self, stored: Stored, request: UndeleteRequest) -> Outcome[UndeleteResponse]:
+    def undelete(
+        self, stored: StoredDashboard, request: UndeleteRequest
+    ) -> DashboardOutcome[UndeleteResponse]:
         """Bring the deleted dashboard back as it was (AIP-164)."""
-        if stored.dashboard is None:
+        if stored.state is None:
             raise missing(request.id)
-        check_etag(stored.dashboard, request.etag, required=self.limits.require_etag)
-        if stored.dashboard.deleted_at is None:
+        self._check_etag(stored.state, request.etag)
+        if stored.state.deleted_at is None:
             raise AlreadyExistsError(
                 f'dashboard "{request.id}" is not deleted',
                 reason="DASHBOARD_EXISTS",
                 metadata={"id": request.id},
             )
-        content = copy(stored.dashboard)
+        content = copy(stored.state)
         content.deleted_at = content.purge_at = None
         return self._outcome("UNDELETE", request, stored, content, lambda it: UndeleteResponse(dashboard=it))
 
-    def restore(
-        self, stored: Stored, request: RestoreRequest, old: Dashboard | None
-    ) -> Outcome[RestoreResponse]:
+    def restore(self, stored: StoredDashboard, request: RestoreRequest) -> DashboardOutcome[RestoreResponse]:
         """Give the dashboard the name, description, labels and tiles of an older state."""
         current = self._existing(stored, request.id, request.etag)
-        if old is None:
+        if (old := stored.restored) is None:
             raise no_revision(request.id, request.revision)
         content = copy(current)
         content.name, content.description, content.labels = old.name, old.description, old.labels
@@ -167,25 +162,29 @@ class DashboardChanges:
         self,
         kind: Kind,
         request: WriteRequest,
-        stored: Stored,
+        stored: StoredDashboard,
         content: Dashboard,
         reply: Callable[[Dashboard], Reply],
         changes: TileChanges | None = None,
-    ) -> Outcome[Reply]:
+    ) -> DashboardOutcome[Reply]:
         """Return what becomes of the stored state: nothing, where the content is the same."""
-        current = stored.dashboard
+        current = stored.state
         if current is not None and current.deleted_at is None and same_content(current, content):
             return Outcome(reply=reply(current))
         state = next_state(content, stored, self.subject)
         if kind != "UNDELETE":  # which brings back what was stored, however large
             check_size(state)
         shown = preview(state, current) if request.validate_only else state
-        return Outcome(reply=reply(shown), state=state, kind=kind, tile_changes=changes or TileChanges())
+        return Outcome(reply=reply(shown), state=state, entry=RevisionEntry(kind, changes or TileChanges()))
 
-    def _existing(self, stored: Stored, dashboard_id: str, etag: str) -> Dashboard:
-        dashboard = live(stored.dashboard, dashboard_id)
-        check_etag(dashboard, etag, required=self.limits.require_etag)
+    def _existing(self, stored: StoredDashboard, dashboard_id: str, etag: str) -> Dashboard:
+        dashboard = live(stored.state, dashboard_id)
+        self._check_etag(dashboard, etag)
         return dashboard
+
+    def _check_etag(self, dashboard: Dashboard, etag: str) -> None:
+        required = self.limits.require_etag
+        check_etag("dashboard", dashboard.id, dashboard.etag, etag, required=required)
 
     def _reconcile(
         self, tiles: Sequence[Tile], request: CreateRequest | UpsertRequest

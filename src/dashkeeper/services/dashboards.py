@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from copy import copy
 from typing import TYPE_CHECKING, cast
 
 from dashkeeper import times
@@ -33,7 +31,8 @@ from dashkeeper.services.changes import DashboardChanges, no_revision
 from dashkeeper.services.ids import new_dashboard_id
 from dashkeeper.services.paging import decode_page_token, encode_page_token
 from dashkeeper.services.states import MAX_DASHBOARD_BYTES, live, missing
-from dashkeeper.store.base import DashboardQuery, RevisionQuery, Write
+from dashkeeper.services.writes import new_write
+from dashkeeper.store.queries import DashboardQuery, RevisionQuery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,7 +44,8 @@ if TYPE_CHECKING:
     from dashkeeper.gen.dashboards.v1.tile_pb import Tile
     from dashkeeper.methods import Context
     from dashkeeper.services.changes import DashboardLimits, WriteRequest
-    from dashkeeper.store.base import OrderColumn, Outcome, Reply, Store, Stored
+    from dashkeeper.store.base import DashboardOutcome, Reply, Store, StoredDashboard
+    from dashkeeper.store.queries import OrderColumn
 
 MAX_PAGE_SIZE = 1_000
 MAX_REVISIONS_PAGE_SIZE = 100
@@ -109,7 +109,7 @@ class Dashboards:
         if not dashboard_id and not request.validate_only:
             dashboard_id = new_dashboard_id(times.now())
 
-        def change(stored: Stored) -> Outcome[CreateResponse]:
+        def change(stored: StoredDashboard) -> DashboardOutcome[CreateResponse]:
             return self._changes.create(stored, request, dashboard_id)
 
         return await self._write("Create", request, dashboard_id, change, CreateResponse)
@@ -117,7 +117,7 @@ class Dashboards:
     async def update(self, request: UpdateRequest, ctx: Context, /) -> UpdateResponse:
         """Change what a dashboard says about itself."""
 
-        def change(stored: Stored) -> Outcome[UpdateResponse]:
+        def change(stored: StoredDashboard) -> DashboardOutcome[UpdateResponse]:
             return self._changes.update(stored, request)
 
         return await self._write("Update", request, request.id, change, UpdateResponse)
@@ -126,7 +126,7 @@ class Dashboards:
         """Replace all tiles of a dashboard."""
         self._check_tiles(request.tiles)
 
-        def change(stored: Stored) -> Outcome[UpsertResponse]:
+        def change(stored: StoredDashboard) -> DashboardOutcome[UpsertResponse]:
             return self._changes.upsert(stored, request)
 
         return await self._write("Upsert", request, request.dashboard_id, change, UpsertResponse)
@@ -134,7 +134,7 @@ class Dashboards:
     async def delete(self, request: DeleteRequest, ctx: Context, /) -> DeleteResponse:
         """Take a dashboard away; until it is purged, Undelete brings it back."""
 
-        def change(stored: Stored) -> Outcome[DeleteResponse]:
+        def change(stored: StoredDashboard) -> DashboardOutcome[DeleteResponse]:
             return self._changes.delete(stored, request)
 
         return await self._write("Delete", request, request.id, change, DeleteResponse)
@@ -142,7 +142,7 @@ class Dashboards:
     async def undelete(self, request: UndeleteRequest, ctx: Context, /) -> UndeleteResponse:
         """Bring a deleted dashboard back as it was."""
 
-        def change(stored: Stored) -> Outcome[UndeleteResponse]:
+        def change(stored: StoredDashboard) -> DashboardOutcome[UndeleteResponse]:
             return self._changes.undelete(stored, request)
 
         return await self._write("Undelete", request, request.id, change, UndeleteResponse)
@@ -178,33 +178,25 @@ class Dashboards:
 
     async def restore(self, request: RestoreRequest, ctx: Context, /) -> RestoreResponse:
         """Make an older state of a dashboard the newest again."""
-        # A revision never changes, so it may be read before the transaction that uses it.
-        old = await self._store.get_revision(self._caller.project_id, request.id, request.revision)
 
-        def change(stored: Stored) -> Outcome[RestoreResponse]:
-            return self._changes.restore(stored, request, old)
+        def change(stored: StoredDashboard) -> DashboardOutcome[RestoreResponse]:
+            return self._changes.restore(stored, request)
 
-        return await self._write("Restore", request, request.id, change, RestoreResponse)
+        restores = str(request.revision)
+        return await self._write("Restore", request, request.id, change, RestoreResponse, restores=restores)
 
     async def _write(
         self,
         method: str,
         request: WriteRequest,
         dashboard_id: str,
-        change: Callable[[Stored], Outcome[Reply]],
+        change: Callable[[StoredDashboard], DashboardOutcome[Reply]],
         reply_type: type[Reply],
+        *,
+        restores: str = "",
     ) -> Reply:
-        write = Write(
-            project_id=self._caller.project_id,
-            dashboard_id=dashboard_id,
-            subject=self._caller.subject,
-            method=f"DashboardsService/{method}",
-            now=times.now(),
-            change_message=request.change_message,
-            validate_only=request.validate_only,
-            request_id=request.request_id.lower(),
-            request_hash=_hash(request) if request.request_id else b"",
-        )
+        name = f"DashboardsService/{method}"
+        write = new_write(self._caller, name, request, dashboard_id, restores=restores)
         return await self._store.write_dashboard(write, change, reply_type)
 
     def _check_tiles(self, tiles: Sequence[Tile]) -> None:
@@ -219,12 +211,3 @@ def _sort_value(dashboard: Dashboard, column: str) -> str | int:
     time = dashboard.created_at if column == "created_at" else dashboard.updated_at
     assert time is not None
     return times.to_microseconds(time)
-
-
-def _hash(request: WriteRequest) -> bytes:
-    """Return a hash of all that the request says, the same however its maps were ordered."""
-    content = copy(request)
-    content.request_id = ""
-    if isinstance(content, CreateRequest | UpdateRequest):
-        content.labels = dict(sorted(content.labels.items()))
-    return hashlib.sha256(content.to_binary()).digest()

@@ -11,7 +11,17 @@ _RANDOM_DIGITS = 13  # 65 bits
 
 def new_dashboard_id(microseconds: int) -> str:
     """Return `dash_` and 24 characters that sort by the time given, then at random."""
-    return f"dash_{_digits(microseconds, _TIME_DIGITS)}{_random_digits(_RANDOM_DIGITS)}"
+    return f"dash_{_sorting_by(microseconds)}"
+
+
+def new_registration_id(microseconds: int) -> str:
+    """Return `reg_` and 24 characters that sort by the time given, then at random."""
+    return f"reg_{_sorting_by(microseconds)}"
+
+
+def new_content_id(microseconds: int) -> str:
+    """Return `content_` and 24 characters that sort by the time given, then at random."""
+    return f"content_{_sorting_by(microseconds)}"
 
 
 def new_tile_id() -> str:
@@ -22,6 +32,10 @@ def new_tile_id() -> str:
 def new_etag() -> str:
     """Return 96 random bits: no two states share an etag, not even after a backup is restored."""
     return secrets.token_urlsafe(12)
+
+
+def _sorting_by(microseconds: int) -> str:
+    return f"{_digits(microseconds, _TIME_DIGITS)}{_random_digits(_RANDOM_DIGITS)}"
 
 
 def _random_digits(count: int) -> str:

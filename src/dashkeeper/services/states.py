@@ -5,18 +5,13 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING
 
-from dashkeeper.errors import (
-    AbortedError,
-    FailedPreconditionError,
-    NotFoundError,
-    ResourceExhaustedError,
-)
+from dashkeeper.errors import NotFoundError, ResourceExhaustedError
 from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
 from dashkeeper.services.ids import new_etag
 from dashkeeper.times import now, to_microseconds, to_timestamp
 
 if TYPE_CHECKING:
-    from dashkeeper.store.base import Stored
+    from dashkeeper.store.base import StoredDashboard
 
 MAX_DASHBOARD_BYTES = 3_670_016
 """3.5 MiB: so that an answer always fits a client's limit of 4 MiB."""
@@ -42,27 +37,6 @@ def missing(dashboard_id: str) -> NotFoundError:
     )
 
 
-def check_etag(current: Dashboard, etag: str, *, required: bool) -> None:
-    """Compare the etag that a write carries with the current one (RFC 9110 §13.1.1, AIP-154).
-
-    Raises:
-        AbortedError: If it is another one.
-        FailedPreconditionError: If there is none, and one is required.
-    """
-    if etag and etag != current.etag:
-        raise AbortedError(
-            f'dashboard "{current.id}" changed since it was read: read it again and retry',
-            reason="ETAG_MISMATCH",
-            metadata={"id": current.id, "current_etag": current.etag},
-        )
-    if not etag and required:
-        raise FailedPreconditionError(
-            f'a write of dashboard "{current.id}" needs an etag: read it and send the etag you got',
-            reason="ETAG_REQUIRED",
-            metadata={"id": current.id},
-        )
-
-
 def same_content(one: Dashboard, other: Dashboard) -> bool:
     """Whether two states hold the same: name, description, labels and tiles."""
     return (
@@ -73,13 +47,13 @@ def same_content(one: Dashboard, other: Dashboard) -> bool:
     )
 
 
-def next_state(content: Dashboard, stored: Stored, subject: str) -> Dashboard:
+def next_state(content: Dashboard, stored: StoredDashboard, subject: str) -> Dashboard:
     """Return the content as the state that follows the stored one, changed by this subject.
 
     Content without created_at is a dashboard that begins, anew or for the first time: created now,
     by this subject. Revisions go on all the same.
     """
-    last_update = stored.dashboard.updated_at if stored.dashboard is not None else None
+    last_update = stored.state.updated_at if stored.state is not None else None
     # Never before the last change, whatever the clock does.
     time = max(now(), to_microseconds(last_update) if last_update is not None else 0)
     state = copy(content)

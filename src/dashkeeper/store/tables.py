@@ -1,4 +1,7 @@
-"""The tables. A dashboard is one row; its tiles of each state are stored once; history points at them.
+"""The tables. A dashboard or a registration is one row, and so is each entry of its history.
+
+What may be large, the tiles of a dashboard and the content of a registration, is stored apart, once for
+each different one; rows point at it by its hash.
 
 Messages are kept as serialised blobs beside the columns that are filtered, sorted or compared. Times
 are integer microseconds since 1970, UTC. Every key leads with the project. Text sorts by its UTF-8
@@ -37,13 +40,24 @@ dashboards = Table(
     Column("purge_at", BigInteger),  # set on a deleted one
     Column("revision", BigInteger, nullable=False),
     Column("header", LargeBinary, nullable=False),  # dashboards.v1.Dashboard without tiles
-    Column("tiles_hash", LargeBinary, nullable=False),
+    Column("body_hash", LargeBinary, nullable=False),  # of its tiles
     PrimaryKeyConstraint("project_id", "id"),
     Index("dashboards_by_created_at", "project_id", "deleted", "created_at", "id"),
     Index("dashboards_by_updated_at", "project_id", "deleted", "updated_at", "id"),
     Index("dashboards_by_purge_at", "purge_at"),
     Index("dashboards_by_name", "project_id", "deleted", "name", "id"),
 )
+
+bodies = Table(
+    "bodies",
+    metadata,
+    Column("project_id", Text, nullable=False),
+    Column("resource_id", Text, nullable=False),  # of a dashboard or a registration
+    Column("hash", LargeBinary, nullable=False),  # SHA-256 of body
+    Column("body", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("project_id", "resource_id", "hash"),
+)
+"""Serialised: a Dashboard with nothing but tiles, or a DashboardContentWrapper with nothing but content."""
 
 purged_dashboards = Table(
     "purged_dashboards",
@@ -68,16 +82,6 @@ dashboard_labels = Table(
     Index("dashboard_labels_by_value", "project_id", "key", "value", "dashboard_id"),
 )
 
-tile_states = Table(
-    "tile_states",
-    metadata,
-    Column("project_id", Text, nullable=False),
-    Column("dashboard_id", Text, nullable=False),
-    Column("hash", LargeBinary, nullable=False),  # SHA-256 of tiles
-    Column("tiles", LargeBinary, nullable=False),  # dashboards.v1.Dashboard with nothing but tiles
-    PrimaryKeyConstraint("project_id", "dashboard_id", "hash"),
-)
-
 revisions = Table(
     "revisions",
     metadata,
@@ -90,7 +94,7 @@ revisions = Table(
     Column("change_message", Text, nullable=False),
     Column("tile_changes", LargeBinary, nullable=False),  # dashboards.v1.TileChanges without unchanged
     Column("header", LargeBinary, nullable=False),
-    Column("tiles_hash", LargeBinary, nullable=False),
+    Column("body_hash", LargeBinary, nullable=False),  # of its tiles
     PrimaryKeyConstraint("project_id", "dashboard_id", "revision"),
 )
 
@@ -103,11 +107,68 @@ requests = Table(
     Column("request_id", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("request_hash", LargeBinary, nullable=False),
-    Column("reply", LargeBinary, nullable=False),  # the answer without its dashboard's tiles
-    Column("dashboard_id", Text, nullable=False),
-    Column("tiles_hash", LargeBinary),  # those tiles; none where the answer has no dashboard
+    Column("reply", LargeBinary, nullable=False),  # the answer without its body
+    Column("resource_id", Text, nullable=False),
+    Column("body_hash", LargeBinary),  # none where the answer has no body
     PrimaryKeyConstraint("project_id", "subject", "method", "request_id"),
     Index("requests_by_created_at", "created_at"),
-    Index("requests_by_dashboard", "project_id", "dashboard_id"),
+    Index("requests_by_resource", "project_id", "resource_id"),
 )
 """The first answers of writes that carried a request_id: kept for a day, then deleted."""
+
+registrations = Table(
+    "registrations",
+    metadata,
+    Column("project_id", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("deleted", SmallInteger, nullable=False),  # 0 live, 1 deleted
+    Column("organisation_id", Text, nullable=False),
+    Column("archived", SmallInteger, nullable=False),  # 0 or 1
+    Column("title", Text, nullable=False),
+    Column("folded_title", Text, nullable=False),  # casefolded, for title_contains
+    Column("purge_at", BigInteger),  # set on a deleted one
+    Column("revision", BigInteger, nullable=False),  # counts its changes
+    Column("content_number", BigInteger, nullable=False),  # of the current content; 0 before the first
+    Column("header", LargeBinary, nullable=False),  # registrations.v1.DashboardRegistration
+    PrimaryKeyConstraint("project_id", "id"),
+    Index("registrations_by_title", "project_id", "organisation_id", "deleted", "title", "id"),
+    Index("registrations_by_purge_at", "purge_at"),
+)
+
+registration_places = Table(
+    "registration_places",
+    metadata,
+    Column("project_id", Text, nullable=False),
+    Column("registration_id", Text, nullable=False),
+    Column("scope", SmallInteger, nullable=False),  # the number of a registrations.v1.Scope
+    Column("place_id", Text, nullable=False),  # of a segment or a builder; empty: every one
+    PrimaryKeyConstraint("project_id", "registration_id", "scope", "place_id"),
+    ForeignKeyConstraint(
+        ["project_id", "registration_id"],
+        ["registrations.project_id", "registrations.id"],
+        ondelete="CASCADE",
+    ),
+)
+
+contents = Table(
+    "contents",
+    metadata,
+    Column("project_id", Text, nullable=False),
+    Column("registration_id", Text, nullable=False),
+    Column("number", BigInteger, nullable=False),  # 1, 2, 3 ... in the registration
+    Column("id", Text, nullable=False),
+    Column("header", LargeBinary, nullable=False),  # registrations.v1.DashboardContentWrapper without content
+    Column("body_hash", LargeBinary, nullable=False),  # of its content
+    PrimaryKeyConstraint("project_id", "registration_id", "number"),
+    Index("contents_by_id", "project_id", "registration_id", "id", unique=True),
+)
+
+organisations = Table(
+    "organisations",
+    metadata,
+    Column("project_id", Text, nullable=False),
+    Column("organisation_id", Text, nullable=False),
+    Column("community_id", Text, nullable=False),
+    PrimaryKeyConstraint("project_id", "organisation_id"),
+)
+"""The community of each organisation that has a registration."""

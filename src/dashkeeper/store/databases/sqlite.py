@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -35,6 +38,12 @@ BUSY_TIMEOUT_SECONDS = 10
 MAX_WRITES_WAITING = 256
 """At most this many writes are held in memory, each of which may have the size of a request."""
 
+_LONGEST_PAUSE_SECONDS = 0.002
+"""Between two looks whether another process has given the lock back.
+
+SQLite's own waiting pauses for up to 100 ms, and of two busy processes one would wait for seconds.
+"""
+
 _SCAN_THREADS = 4
 _STEPS_BETWEEN_LOOKS = 10_000  # of SQLite's virtual machine: some 100 µs
 
@@ -54,7 +63,7 @@ class SQLiteDatabase:
         self._file: tuple[int, int] | None = None  # device and inode of the file that is open
         self._lookups = sqlite_engine(path, begin=None, busy_timeout=0)
         self._scans = sqlite_engine(path, begin="BEGIN", threads=_SCAN_THREADS)
-        self._writes = sqlite_engine(path, begin="BEGIN IMMEDIATE")
+        self._writes = sqlite_engine(path, begin="BEGIN IMMEDIATE", busy_timeout=0)
         self._scan_threads = ThreadPoolExecutor(_SCAN_THREADS, "sqlite-scan")
         self._write_thread = ThreadPoolExecutor(1, "sqlite-write")
         self._writes_waiting = 0
@@ -74,7 +83,7 @@ class SQLiteDatabase:
                 self._file = _identity(self._path)
             return query(self._lookup_connection)
         except DatabaseError as error:
-            if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+            if _is_busy(error):
                 return await self.scan(query)  # where waiting holds nobody else up
             raise _translated(error) from error
 
@@ -115,9 +124,20 @@ class SQLiteDatabase:
         if self._writes_waiting >= MAX_WRITES_WAITING:
             raise UnavailableError("too many writes are waiting: try again in a moment", reason="OVERLOADED")
         abandoned = threading.Event()
+        deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+
+        def begin(transaction: ExitStack) -> Connection:
+            while True:
+                try:
+                    return transaction.enter_context(self._writes.begin())
+                except DatabaseError as error:
+                    if not _is_busy(error) or abandoned.is_set() or time.monotonic() > deadline:
+                        raise
+                time.sleep(random.uniform(0, _LONGEST_PAUSE_SECONDS))  # noqa: S311 # no secret
 
         def run() -> T:
-            with self._writes.begin() as conn:
+            with ExitStack() as transaction:
+                conn = begin(transaction)
                 result = work(conn)
                 if abandoned.is_set():
                     raise asyncio.CancelledError
@@ -209,6 +229,11 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _is_busy(error: DatabaseError) -> bool:
+    """Whether another process holds a lock; the code's upper bytes say which."""
+    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _translated(error: DatabaseError) -> Exception:

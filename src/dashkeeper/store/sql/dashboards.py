@@ -9,27 +9,23 @@ from typing import TYPE_CHECKING, TypeAlias
 from sqlalchemy import and_, bindparam, delete, exists, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
-from dashkeeper.errors import DashkeeperError
 from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
-from dashkeeper.store.base import DashboardPage, Stored
-from dashkeeper.store.sql.history import trim_revisions
-from dashkeeper.store.sql.requests import LostRaceError, recall, remember
-from dashkeeper.store.sql.tiles import has_tiles, insert_tiles, refers_to_tiles
-from dashkeeper.store.tables import (
-    dashboard_labels,
-    dashboards,
-    purged_dashboards,
-    revisions,
-    tile_states,
-)
+from dashkeeper.store.queries import DashboardPage
+from dashkeeper.store.sql.bodies import body_of, header_of, refers_to_body, store_body
+from dashkeeper.store.sql.history import get_revision
+from dashkeeper.store.sql.requests import LostRaceError
+from dashkeeper.store.sql.resources import DASHBOARDS
+from dashkeeper.store.sql.writes import Found
+from dashkeeper.store.tables import bodies, dashboard_labels, dashboards, purged_dashboards, revisions
 from dashkeeper.times import to_microseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from sqlalchemy import ColumnElement, Connection, Row
 
-    from dashkeeper.store.base import DashboardQuery, Outcome, Reply, Write
+    from dashkeeper.store.base import RevisionEntry, Write
+    from dashkeeper.store.queries import DashboardQuery
     from dashkeeper.store.sql.room import Room
 
     _DashboardRow: TypeAlias = Row[bytes, int, bytes, bytes]
@@ -40,8 +36,8 @@ _IS_DASHBOARD = and_(
     dashboards.c.project_id == bindparam("of_project_id"), dashboards.c.id == bindparam("of_dashboard_id")
 )
 _FIND = (
-    select(dashboards.c.header, dashboards.c.revision, dashboards.c.tiles_hash, tile_states.c.tiles)
-    .join(tile_states, refers_to_tiles(dashboards, dashboards.c.id))
+    select(dashboards.c.header, dashboards.c.revision, dashboards.c.body_hash, bodies.c.body)
+    .join(bodies, refers_to_body(dashboards, dashboards.c.id))
     .where(_IS_DASHBOARD)
 )
 _FIND_PURGED = select(purged_dashboards.c.revision).where(
@@ -144,54 +140,68 @@ def _after_prefix(prefix: str) -> str | None:
     return None
 
 
-def write_dashboard(
-    conn: Connection,
-    write: Write,
-    change: Callable[[Stored], Outcome[Reply]],
-    reply_type: type[Reply],
-    room: Room,
-    *,
-    revisions_kept: int,
-    is_retry: bool,
-) -> Reply:
-    """Apply the change to the stored state and write what comes out of it.
+class DashboardRows:
+    """What the write of a dashboard does with its tables: implements Rows."""
 
-    A retry locks the dashboard before it reads it, so that it loses to no other write again.
+    def __init__(self, room: Room, revisions_kept: int) -> None:
+        self._room = room
+        self._revisions_kept = revisions_kept
 
-    Raises:
-        LostRaceError: If another write came between.
-        ResourceExhaustedError: If there is no room in the project for one more.
-    """
-    if write.request_id and (answered := recall(conn, write, reply_type)) is not None:
-        return answered
-    if is_retry:
+    def lock(self, conn: Connection, write: Write) -> None:
+        """See Rows."""
         conn.execute(_LOCK, _key_of(write))
-    row = _find(conn, write.project_id, write.dashboard_id)
-    if row is not None:
-        stored = Stored(_with_tiles(row), row.revision)
-    else:
-        stored = Stored(None, _last_revision(conn, write))
-    try:
-        outcome = change(stored)
-    except DashkeeperError:
-        # A twin may have been committed since we looked for its answer, and be what stands in our way.
-        if write.request_id and (answered := recall(conn, write, reply_type)) is not None:
-            return answered
-        raise
-    if row is None and outcome.state is not None:
-        room.take(conn, write.project_id)
-    if write.validate_only:
-        return outcome.reply
-    tiles_hash: bytes | None = row.tiles_hash if row is not None else None
-    if outcome.state is not None:
-        tiles_hash = _write_state(conn, write, outcome, outcome.state, row)
-        if (last_trimmed := outcome.state.revision - revisions_kept) > 0:
-            trim_revisions(conn, write.project_id, write.dashboard_id, last_trimmed)
-    elif write.request_id and tiles_hash is not None and not has_tiles(conn, write, tiles_hash):
-        raise LostRaceError  # the state is a past one by now, and its tiles are dropped
-    if write.request_id:
-        remember(conn, write, outcome.reply, tiles_hash)
-    return outcome.reply
+
+    def find(self, conn: Connection, write: Write) -> Found[Dashboard] | None:
+        """See Rows."""
+        row = _find(conn, write.project_id, write.resource_id)
+        return None if row is None else Found(_with_tiles(row), row.revision, row.body_hash)
+
+    def last_revision(self, conn: Connection, write: Write) -> int:
+        """See Rows."""
+        return conn.execute(_FIND_PURGED, _key_of(write)).scalar_one_or_none() or 0
+
+    def past(self, conn: Connection, write: Write, found: Found[Dashboard]) -> Dashboard | None:
+        """See Rows."""
+        revision = int(write.restores)
+        if revision > found.revision:
+            return None
+        return get_revision(conn, write.project_id, write.resource_id, revision)
+
+    def check_new(self, conn: Connection, write: Write, state: Dashboard) -> None:
+        """See Rows. Raises ResourceExhaustedError if there is no room in the project for one more."""
+        self._room.take(conn, write.project_id)
+
+    def save(
+        self,
+        conn: Connection,
+        write: Write,
+        found: Found[Dashboard] | None,
+        state: Dashboard,
+        entry: RevisionEntry | None,
+    ) -> bytes:
+        """See Rows."""
+        assert entry is not None
+        body = body_of(state)
+        body_hash = hashlib.sha256(body).digest()
+        columns = {**_columns(state), "header": header_of(state), "body_hash": body_hash}
+        if found is None:
+            try:
+                conn.execute(_INSERT, {"project_id": write.project_id, "id": write.resource_id, **columns})
+            except IntegrityError as error:
+                raise LostRaceError from error  # another write inserted it first
+        else:
+            as_read = {**_key_of(write), "of_revision": found.revision}
+            if conn.execute(_UPDATE, {**as_read, **columns}).rowcount != 1:
+                raise LostRaceError
+        # From here on no other write of this dashboard can come between: its row is ours.
+        if found is None or found.body_hash != body_hash:
+            store_body(conn, write, body, body_hash)
+        if state.labels != (found.state.labels if found is not None else {}):
+            _replace_labels(conn, write, state)
+        _insert_revision(conn, write, entry, columns)
+        if (last_trimmed := state.revision - self._revisions_kept) > 0:
+            DASHBOARDS.trim(conn, write.project_id, write.resource_id, last_trimmed)
+        return body_hash
 
 
 def _find(conn: Connection, project_id: str, dashboard_id: str) -> _DashboardRow | None:
@@ -199,43 +209,12 @@ def _find(conn: Connection, project_id: str, dashboard_id: str) -> _DashboardRow
     return conn.execute(_FIND, key).one_or_none()
 
 
-def _last_revision(conn: Connection, write: Write) -> int:
-    """Return the last revision of a dashboard that was purged; 0 if there never was one."""
-    return conn.execute(_FIND_PURGED, _key_of(write)).scalar_one_or_none() or 0
-
-
 def _key_of(write: Write) -> dict[str, str]:
-    return {"of_project_id": write.project_id, "of_dashboard_id": write.dashboard_id}
+    return {"of_project_id": write.project_id, "of_dashboard_id": write.resource_id}
 
 
 def _with_tiles(row: _DashboardRow) -> Dashboard:
-    return Dashboard.from_binary(row.header + row.tiles)  # messages concatenate
-
-
-def _write_state(
-    conn: Connection, write: Write, outcome: Outcome[Reply], state: Dashboard, row: _DashboardRow | None
-) -> bytes:
-    """Write the new state and its revision; return the hash of its tiles."""
-    tiles = Dashboard(tiles=state.tiles).to_binary()
-    tiles_hash = hashlib.sha256(tiles).digest()
-    header = _without_tiles(state)
-    columns = {**_columns(state), "header": header, "tiles_hash": tiles_hash}
-    if row is None:
-        try:
-            conn.execute(_INSERT, {"project_id": write.project_id, "id": write.dashboard_id, **columns})
-        except IntegrityError as error:
-            raise LostRaceError from error  # another write inserted it first
-    else:
-        as_read = {**_key_of(write), "of_revision": row.revision}
-        if conn.execute(_UPDATE, {**as_read, **columns}).rowcount != 1:
-            raise LostRaceError
-    # From here on no other write of this dashboard can come between: its row is ours.
-    if row is None or row.tiles_hash != tiles_hash:
-        insert_tiles(conn, write, tiles_hash, tiles)
-    if state.labels != (Dashboard.from_binary(row.header).labels if row is not None else {}):
-        _replace_labels(conn, write, state)
-    _insert_revision(conn, write, outcome, columns)
-    return tiles_hash
+    return Dashboard.from_binary(row.header + row.body)
 
 
 def _columns(state: Dashboard) -> dict[str, object]:
@@ -252,14 +231,8 @@ def _columns(state: Dashboard) -> dict[str, object]:
     }
 
 
-def _without_tiles(state: Dashboard) -> bytes:
-    header = copy(state)
-    header.tiles = []
-    return header.to_binary()
-
-
 def _replace_labels(conn: Connection, write: Write, state: Dashboard) -> None:
-    key = {"project_id": write.project_id, "dashboard_id": write.dashboard_id}
+    key = {"project_id": write.project_id, "dashboard_id": write.resource_id}
     conn.execute(_DELETE_LABELS, key)
     if state.labels:
         rows = [{**key, "key": name, "value": value} for name, value in state.labels.items()]
@@ -269,23 +242,23 @@ def _replace_labels(conn: Connection, write: Write, state: Dashboard) -> None:
 def _insert_revision(
     conn: Connection,
     write: Write,
-    outcome: Outcome[Reply],
+    entry: RevisionEntry,
     columns: Mapping[str, object],
 ) -> None:
-    changes = copy(outcome.tile_changes)
+    changes = copy(entry.tile_changes)
     changes.unchanged = []
     conn.execute(
         _INSERT_REVISION,
         {
             "project_id": write.project_id,
-            "dashboard_id": write.dashboard_id,
+            "dashboard_id": write.resource_id,
             "revision": columns["revision"],
-            "kind": outcome.kind,
+            "kind": entry.kind,
             "created_at": columns["updated_at"],
             "created_by": write.subject,
             "change_message": write.change_message,
             "tile_changes": changes.to_binary(),
             "header": columns["header"],
-            "tiles_hash": columns["tiles_hash"],
+            "body_hash": columns["body_hash"],
         },
     )

@@ -1,32 +1,30 @@
-"""The history of dashboards: read, and trimmed to the revisions that are kept."""
+"""The history of dashboards."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, bindparam, delete, select
+from sqlalchemy import and_, bindparam, select
 
 from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
 from dashkeeper.gen.dashboards.v1.history_pb import Revision, RevisionKind
 from dashkeeper.gen.dashboards.v1.upsert_pb import TileChanges
-from dashkeeper.store.base import RevisionPage
-from dashkeeper.store.sql.tiles import drop_unreferenced_tiles, refers_to_tiles
-from dashkeeper.store.tables import dashboards, revisions, tile_states
+from dashkeeper.store.queries import RevisionPage
+from dashkeeper.store.sql.bodies import refers_to_body
+from dashkeeper.store.tables import bodies, dashboards, revisions
 from dashkeeper.times import to_timestamp
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from dashkeeper.store.base import RevisionQuery
-
-_TRIMMED_AT_ONCE = 100
+    from dashkeeper.store.queries import RevisionQuery
 
 _IS_DASHBOARD = and_(
     revisions.c.project_id == bindparam("project_id"), revisions.c.dashboard_id == bindparam("dashboard_id")
 )
 _GET = (
-    select(revisions.c.header, tile_states.c.tiles)
-    .join(tile_states, refers_to_tiles(revisions, revisions.c.dashboard_id))
+    select(revisions.c.header, bodies.c.body)
+    .join(bodies, refers_to_body(revisions, revisions.c.dashboard_id))
     .where(_IS_DASHBOARD, revisions.c.revision == bindparam("revision"))
 )
 _IS_KNOWN = select(dashboards.c.id).where(
@@ -38,20 +36,13 @@ _LIST = (
     .order_by(revisions.c.revision.desc())
     .limit(bindparam("row_limit"))
 )
-_FIND_OLD = (
-    select(revisions.c.revision, revisions.c.tiles_hash)
-    .where(_IS_DASHBOARD, revisions.c.revision <= bindparam("last_trimmed"))
-    .order_by(revisions.c.revision)
-    .limit(_TRIMMED_AT_ONCE)
-)
-_DELETE_OLD = delete(revisions).where(_IS_DASHBOARD, revisions.c.revision <= bindparam("last_trimmed"))
 
 
 def get_revision(conn: Connection, project_id: str, dashboard_id: str, revision: int) -> Dashboard | None:
     """Return the dashboard as of a revision, with its tiles; None if that isn't kept."""
     key = {"project_id": project_id, "dashboard_id": dashboard_id, "revision": revision}
     row = conn.execute(_GET, key).one_or_none()
-    return None if row is None else Dashboard.from_binary(row.header + row.tiles)
+    return None if row is None else Dashboard.from_binary(row.header + row.body)
 
 
 def list_revisions(
@@ -82,17 +73,3 @@ def list_revisions(
             )
         )
     return RevisionPage(page, has_more=len(page) < len(rows))
-
-
-def trim_revisions(conn: Connection, project_id: str, dashboard_id: str, last_trimmed: int) -> bool:
-    """Delete a dashboard's revisions up to this one, the oldest first, a hundred at most.
-
-    Tiles that nothing refers to any more go with them. Return whether there was something to delete.
-    """
-    key = {"project_id": project_id, "dashboard_id": dashboard_id}
-    rows = conn.execute(_FIND_OLD, {**key, "last_trimmed": last_trimmed}).all()
-    if not rows:
-        return False
-    conn.execute(_DELETE_OLD, {**key, "last_trimmed": rows[-1].revision})
-    drop_unreferenced_tiles(conn, project_id, dashboard_id, {row.tiles_hash for row in rows})
-    return True

@@ -9,15 +9,14 @@ from sqlalchemy import and_, bindparam, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from dashkeeper.errors import InvalidRequestError, Violation
-from dashkeeper.gen.dashboards.v1.changes_pb import DeleteResponse
-from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
-from dashkeeper.store.sql.tiles import refers_to_tiles
-from dashkeeper.store.tables import requests, tile_states
+from dashkeeper.store.sql.bodies import Whole, has_body, header_of, refers_to_body
+from dashkeeper.store.tables import bodies, requests
 
 if TYPE_CHECKING:
+    from protobuf import Message
     from sqlalchemy import Connection
 
-    from dashkeeper.store.base import AnyReply, Reply, Write
+    from dashkeeper.store.base import Reply, Write
 
 LIFETIME = 24 * 60 * 60 * 1_000_000
 """How long an answer is kept, in microseconds."""
@@ -29,8 +28,8 @@ _IS_REQUEST = and_(
     requests.c.request_id == bindparam("of_request_id"),
 )
 _FIND = (
-    select(requests.c.request_hash, requests.c.reply, requests.c.created_at, tile_states.c.tiles)
-    .outerjoin(tile_states, refers_to_tiles(requests, requests.c.dashboard_id))
+    select(requests.c.request_hash, requests.c.reply, requests.c.created_at, bodies.c.body)
+    .outerjoin(bodies, refers_to_body(requests, requests.c.resource_id))
     .where(_IS_REQUEST)
 )
 _DELETE = delete(requests).where(_IS_REQUEST)
@@ -61,13 +60,14 @@ def recall(conn: Connection, write: Write, reply_type: type[Reply]) -> Reply | N
             violations=[Violation("request_id", message)],
         )
     reply = reply_type.from_binary(row.reply)
-    if (dashboard := _dashboard_of(reply)) is not None and row.tiles is not None:
-        dashboard.tiles = Dashboard.from_binary(row.tiles).tiles
+    if row.body is not None and (part := part_with_body(reply)) is not None:
+        name, header = part
+        setattr(reply, name, type(header).from_binary(header.to_binary() + row.body))
     return reply
 
 
-def remember(conn: Connection, write: Write, reply: AnyReply, tiles_hash: bytes | None) -> None:
-    """Keep the answer; its dashboard's tiles are those that the store holds under tiles_hash.
+def remember(conn: Connection, write: Write, reply: Message, body_hash: bytes | None) -> None:
+    """Keep the answer; the body of what it holds, if any, is stored under body_hash.
 
     Raises:
         LostRaceError: If a concurrent twin has kept its answer first.
@@ -79,9 +79,9 @@ def remember(conn: Connection, write: Write, reply: AnyReply, tiles_hash: bytes 
         "request_id": write.request_id,
         "created_at": write.now,
         "request_hash": write.request_hash,
-        "reply": _without_tiles(reply),
-        "dashboard_id": write.dashboard_id,
-        "tiles_hash": tiles_hash if _dashboard_of(reply) is not None else None,
+        "reply": _without_body(reply),
+        "resource_id": write.resource_id,
+        "body_hash": body_hash if part_with_body(reply) is not None else None,
     }
     try:
         conn.execute(_INSERT, row)
@@ -89,16 +89,30 @@ def remember(conn: Connection, write: Write, reply: AnyReply, tiles_hash: bytes 
         raise LostRaceError from error  # a concurrent twin has kept its answer first
 
 
-def _dashboard_of(reply: AnyReply) -> Dashboard | None:
-    return None if isinstance(reply, DeleteResponse) else reply.dashboard
+def hold_body(conn: Connection, write: Write, body_hash: bytes) -> None:
+    """See to it that a body which an answer refers to stays until the answer is kept.
+
+    Raises:
+        LostRaceError: If the state that it is of is a past one by now, and it is dropped.
+    """
+    if not has_body(conn, write, body_hash):
+        raise LostRaceError
 
 
-def _without_tiles(reply: AnyReply) -> bytes:
-    if isinstance(reply, DeleteResponse) or reply.dashboard is None:
+def part_with_body(reply: Message) -> tuple[str, Whole] | None:
+    """Return what an answer holds that has a body, and the name of its field; None where there is no such."""
+    for name in ("dashboard", "content_wrapper"):
+        if isinstance(part := getattr(reply, name, None), Whole):
+            return name, part
+    return None
+
+
+def _without_body(reply: Message) -> bytes:
+    if (part := part_with_body(reply)) is None:
         return reply.to_binary()
+    name, whole = part
     kept = copy(reply)
-    kept.dashboard = copy(reply.dashboard)
-    kept.dashboard.tiles = []
+    setattr(kept, name, type(whole).from_binary(header_of(whole)))
     return kept.to_binary()
 
 

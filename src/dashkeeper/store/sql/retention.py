@@ -1,52 +1,32 @@
-"""What may go: deleted dashboards whose time is up, expired answers, history beyond what is kept.
-
-Each function is one small transaction's work, so that no lock is held for long.
-"""
+"""What may go: deleted resources whose time is up, history beyond what is kept, expired answers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import and_, bindparam, delete, insert, select, update
 
-from dashkeeper.store.sql.history import trim_revisions
+from dashkeeper.store.sql.bodies import drop_unreferenced
+from dashkeeper.store.sql.organisations import release
 from dashkeeper.store.sql.requests import LIFETIME
-from dashkeeper.store.sql.tiles import drop_unreferenced_tiles
-from dashkeeper.store.tables import dashboards, purged_dashboards, requests, revisions
+from dashkeeper.store.sql.resources import DASHBOARDS, REGISTRATIONS
+from dashkeeper.store.tables import purged_dashboards, registrations, requests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import Connection, Row
 
-_DASHBOARDS_AT_ONCE = 10
-_ANSWERS_AT_ONCE = 100
-_WALKED_AT_ONCE = 500
+    from dashkeeper.store.base import Cursor
+    from dashkeeper.store.sql.resources import SweptRow
 
-_FIND = select(dashboards.c.project_id, dashboards.c.id, dashboards.c.revision)
-_FIND_DUE = _FIND.where(dashboards.c.purge_at <= bindparam("now")).limit(_DASHBOARDS_AT_ONCE)
-_FIND_OF_PROJECT = _FIND.where(dashboards.c.project_id == bindparam("project_id")).limit(_DASHBOARDS_AT_ONCE)
-_WALK = (
-    _FIND.where(
-        tuple_(dashboards.c.project_id, dashboards.c.id)
-        > tuple_(bindparam("after_project_id"), bindparam("after_id"))
-    )
-    .order_by(dashboards.c.project_id, dashboards.c.id)
-    .limit(_WALKED_AT_ONCE)
-)
-_DELETE_AS_FOUND = delete(dashboards).where(
-    dashboards.c.project_id == bindparam("project_id"),
-    dashboards.c.id == bindparam("dashboard_id"),
-    dashboards.c.revision == bindparam("revision"),
-)
+_ANSWERS_AT_ONCE = 100
+
 _IS_PURGED = and_(
     purged_dashboards.c.project_id == bindparam("of_project_id"), purged_dashboards.c.id == bindparam("of_id")
 )
-_FIND_HASHES = select(revisions.c.tiles_hash).where(
-    revisions.c.project_id == bindparam("project_id"), revisions.c.dashboard_id == bindparam("dashboard_id")
-)
-_DELETE_REVISIONS = delete(revisions).where(
-    revisions.c.project_id == bindparam("project_id"), revisions.c.dashboard_id == bindparam("dashboard_id")
+_FIND_ORGANISATION = select(registrations.c.organisation_id).where(
+    registrations.c.project_id == bindparam("project_id"), registrations.c.id == bindparam("registration_id")
 )
 _FIND_ANSWERS = select(requests).order_by(requests.c.created_at).limit(_ANSWERS_AT_ONCE)
 _DELETE_ANSWER = delete(requests).where(
@@ -55,15 +35,18 @@ _DELETE_ANSWER = delete(requests).where(
 
 
 def purge_due(conn: Connection, now: int) -> int:
-    """Purge some of the deleted dashboards whose time is up; return how many were found."""
-    return _purge(conn, conn.execute(_FIND_DUE, {"now": now}).all())
+    """Purge some of the deleted resources whose time is up; return how many were found."""
+    found = DASHBOARDS.find_due(conn, now)
+    registered = REGISTRATIONS.find_due(conn, now)
+    return _purge_dashboards(conn, found) + _purge_registrations(conn, registered)
 
 
 def erase_some(conn: Connection, project_id: str) -> int:
-    """Purge some of a project's dashboards, deleted or not, and answers; return how many were found."""
-    rows = conn.execute(_FIND_OF_PROJECT, {"project_id": project_id}).all()
+    """Purge some of a project's resources, deleted or not, and answers; return how many were found."""
+    found = DASHBOARDS.find_of_project(conn, project_id)
+    registered = REGISTRATIONS.find_of_project(conn, project_id)
     answers = conn.execute(_FIND_ANSWERS.where(requests.c.project_id == project_id)).all()
-    return _purge(conn, rows) + _forget(conn, answers)
+    return _purge_dashboards(conn, found) + _purge_registrations(conn, registered) + _forget(conn, answers)
 
 
 def forget_expired(conn: Connection, now: int) -> int:
@@ -72,32 +55,41 @@ def forget_expired(conn: Connection, now: int) -> int:
     return _forget(conn, conn.execute(_FIND_ANSWERS.where(expired)).all())
 
 
-def trim_some(conn: Connection, after: tuple[str, str], revisions_kept: int) -> tuple[str, str] | None:
-    """Walk some dashboards in the order of their keys, and trim the first with too long a history.
+def trim_some(conn: Connection, after: Cursor, kept: int) -> Cursor | None:
+    """Walk some resources in the order of their keys, and trim the first with too long a history.
 
-    Return the key to go on after; None at the end.
+    Return the cursor to go on after; None at the end.
     """
-    key = {"after_project_id": after[0], "after_id": after[1]}
-    for row in conn.execute(_WALK, key).all():
-        last_trimmed = row.revision - revisions_kept
-        if last_trimmed > 0 and trim_revisions(conn, row.project_id, row.id, last_trimmed):
-            return after  # again from here: there may be more of it
-        after = (row.project_id, row.id)
-    return None if after == (key["after_project_id"], key["after_id"]) else after
-
-
-def _purge(conn: Connection, rows: Sequence[Row[str, str, int]]) -> int:
+    kind, project_id, resource_id = after
+    kinds = (DASHBOARDS, REGISTRATIONS)
+    rows = kinds[kind].walk(conn, project_id, resource_id)
     for row in rows:
-        key = {"project_id": row.project_id, "dashboard_id": row.id}
-        if conn.execute(_DELETE_AS_FOUND, {**key, "revision": row.revision}).rowcount != 1:
+        last_trimmed = row.last_number - kept
+        if last_trimmed > 0 and kinds[kind].trim(conn, row.project_id, row.id, last_trimmed):
+            return after  # again from here: there may be more of it
+        after = (kind, row.project_id, row.id)
+    if rows:
+        return after
+    return (kind + 1, "", "") if kind + 1 < len(kinds) else None
+
+
+def _purge_dashboards(conn: Connection, rows: Sequence[SweptRow]) -> int:
+    for row in rows:
+        if not DASHBOARDS.delete(conn, row):
             continue  # brought back or created anew meanwhile
         left = {"of_project_id": row.project_id, "of_id": row.id, "revision": row.revision}
         if conn.execute(update(purged_dashboards).where(_IS_PURGED), left).rowcount == 0:
             values = {"project_id": row.project_id, "id": row.id, "revision": row.revision}
             conn.execute(insert(purged_dashboards), values)
-        hashes = set(conn.execute(_FIND_HASHES, key).scalars())
-        conn.execute(_DELETE_REVISIONS, key)
-        drop_unreferenced_tiles(conn, row.project_id, row.id, hashes)
+    return len(rows)
+
+
+def _purge_registrations(conn: Connection, rows: Sequence[SweptRow]) -> int:
+    for row in rows:
+        key = {"project_id": row.project_id, "registration_id": row.id}
+        organisation_id = conn.execute(_FIND_ORGANISATION, key).scalar_one_or_none()
+        if organisation_id is not None and REGISTRATIONS.delete(conn, row):
+            release(conn, row.project_id, organisation_id)
     return len(rows)
 
 
@@ -106,6 +98,6 @@ def _forget(conn: Connection, rows: Sequence[Row[str, str, str, str, int, bytes,
         names = [column.name for column in requests.primary_key.columns]
         conn.execute(_DELETE_ANSWER, [{f"of_{name}": getattr(row, name) for name in names} for row in rows])
     for row in rows:
-        if row.tiles_hash is not None:
-            drop_unreferenced_tiles(conn, row.project_id, row.dashboard_id, {row.tiles_hash})
+        if row.body_hash is not None:
+            drop_unreferenced(conn, row.project_id, row.resource_id, {row.body_hash})
     return len(rows)

@@ -1,4 +1,4 @@
-"""How many dashboards a project may hold."""
+"""How many resources of a kind a project may hold."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from dashkeeper.errors import ResourceExhaustedError
-from dashkeeper.store.tables import dashboards
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Table
 
 _SHARE = 16
 _PROJECTS_REMEMBERED = 10_000
@@ -24,26 +23,28 @@ class Room:
     full: the limit keeps a project from growing without end, and isn't exact to the last dashboard.
     """
 
-    def __init__(self, max_dashboards: int) -> None:
-        self._max_dashboards = max_dashboards
+    def __init__(self, table: Table, most: int) -> None:
+        """Keep each project's rows of this table, which names the kind, below a number."""
+        self._table = table
+        self._most = most
         self._granted: dict[str, int] = {}
 
     def take(self, conn: Connection, project_id: str) -> None:
-        """Take the room for one more dashboard.
+        """Take the room for one more.
 
         Raises:
-            ResourceExhaustedError: If the project is full; deleted dashboards count until purged.
+            ResourceExhaustedError: If the project is full; deleted ones count until purged.
         """
         granted = self._granted.get(project_id, 0)
         if granted == 0:
-            counted = select(func.count()).where(dashboards.c.project_id == project_id)
-            left = self._max_dashboards - conn.execute(counted).scalar_one()
+            counted = select(func.count()).where(self._table.c.project_id == project_id)
+            left = self._most - conn.execute(counted).scalar_one()
             if left <= 0:
                 raise ResourceExhaustedError(
-                    f"the project holds {self._max_dashboards} dashboards, as many as it may"
+                    f"the project holds {self._most} {self._table.name}, as many as it may"
                     " (deleted ones count until they are purged)",
-                    reason="TOO_MANY_DASHBOARDS",
-                    metadata={"max_dashboards": str(self._max_dashboards)},
+                    reason=f"TOO_MANY_{self._table.name.upper()}",
+                    metadata={f"max_{self._table.name}": str(self._most)},
                 )
             granted = max(1, left // _SHARE)
         if len(self._granted) >= _PROJECTS_REMEMBERED:

@@ -8,29 +8,48 @@ from typing import TYPE_CHECKING, TypeVar
 from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_after_attempt, wait_random
 
 from dashkeeper.errors import AbortedError, UnavailableError
+from dashkeeper.store import tables
 from dashkeeper.store.databases import RetryableError
 from dashkeeper.store.migrations import SCHEMA
-from dashkeeper.store.sql import dashboards, history, retention
+from dashkeeper.store.sql import contents, dashboards, history, organisations, registrations, retention
 from dashkeeper.store.sql.requests import LostRaceError
 from dashkeeper.store.sql.room import Room
+from dashkeeper.store.sql.writes import write_resource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
 
     from sqlalchemy import Connection
 
     from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
+    from dashkeeper.gen.registrations.v1.registration_pb import DashboardRegistration
     from dashkeeper.store.base import (
-        DashboardPage,
-        DashboardQuery,
+        Cursor,
+        DashboardOutcome,
+        Entry,
         Outcome,
+        Past,
+        RegistrationOutcome,
         Reply,
-        RevisionPage,
-        RevisionQuery,
+        State,
         Stored,
+        StoredDashboard,
+        StoredRegistration,
         Write,
     )
     from dashkeeper.store.databases import Database
+    from dashkeeper.store.queries import (
+        ContentPage,
+        ContentQuery,
+        DashboardPage,
+        DashboardQuery,
+        RegistrationPage,
+        RegistrationQuery,
+        RegistrationWithContent,
+        RevisionPage,
+        RevisionQuery,
+    )
+    from dashkeeper.store.sql.writes import Rows
 
 T = TypeVar("T")
 
@@ -39,12 +58,24 @@ _LONGEST_PAUSE_SECONDS = 0.02
 
 
 class SQLStore:
-    """Keeps dashboards in a SQL database: implements the Store contract."""
+    """Keeps dashboards and registrations in a SQL database: implements the Store contract."""
 
     def __init__(self, database: Database, *, max_dashboards: int, revisions_kept: int) -> None:
+        """Make a store.
+
+        Args:
+            database: Where everything is kept.
+            max_dashboards: Of a project; as many registrations may be beside them.
+            revisions_kept: How many entries of a resource's history are kept.
+        """
         self._database = database
-        self._room = Room(max_dashboards)
         self._revisions_kept = revisions_kept
+        self._dashboard_rows = dashboards.DashboardRows(
+            Room(tables.dashboards, max_dashboards), revisions_kept
+        )
+        self._registration_rows = registrations.RegistrationRows(
+            Room(tables.registrations, max_dashboards), revisions_kept
+        )
 
     async def get_dashboard(self, project_id: str, dashboard_id: str) -> Dashboard | None:
         """See Store."""
@@ -59,25 +90,13 @@ class SQLStore:
         )
 
     async def write_dashboard(
-        self, write: Write, change: Callable[[Stored], Outcome[Reply]], reply_type: type[Reply]
+        self,
+        write: Write,
+        change: Callable[[StoredDashboard], DashboardOutcome[Reply]],
+        reply_type: type[Reply],
     ) -> Reply:
         """See Store."""
-        attempts = 0
-
-        def work(conn: Connection) -> Reply:
-            nonlocal attempts
-            attempts += 1
-            return dashboards.write_dashboard(
-                conn,
-                write,
-                change,
-                reply_type,
-                self._room,
-                revisions_kept=self._revisions_kept,
-                is_retry=attempts > 1,
-            )
-
-        return await self._write(work, f'dashboard "{write.dashboard_id}"')
+        return await self._write_resource(write, change, reply_type, self._dashboard_rows, "dashboard")
 
     async def get_revision(self, project_id: str, dashboard_id: str, revision: int) -> Dashboard | None:
         """See Store."""
@@ -93,6 +112,60 @@ class SQLStore:
             partial(history.list_revisions, project_id=project_id, dashboard_id=dashboard_id, query=query)
         )
 
+    async def get_registration(self, project_id: str, registration_id: str) -> DashboardRegistration | None:
+        """See Store."""
+        return await self._database.lookup(
+            partial(registrations.get_registration, project_id=project_id, registration_id=registration_id)
+        )
+
+    async def list_registrations(self, project_id: str, query: RegistrationQuery) -> RegistrationPage:
+        """See Store."""
+        return await self._database.scan(
+            partial(registrations.list_registrations, project_id=project_id, query=query)
+        )
+
+    async def count_registrations(self, project_id: str, query: RegistrationQuery) -> int:
+        """See Store."""
+        return await self._database.scan(
+            partial(registrations.count_registrations, project_id=project_id, query=query)
+        )
+
+    async def communities_of(self, project_id: str, organisation_ids: Collection[str]) -> Mapping[str, str]:
+        """See Store."""
+        return await self._database.lookup(
+            partial(organisations.communities_of, project_id=project_id, organisation_ids=organisation_ids)
+        )
+
+    async def write_registration(
+        self,
+        write: Write,
+        change: Callable[[StoredRegistration], RegistrationOutcome[Reply]],
+        reply_type: type[Reply],
+    ) -> Reply:
+        """See Store."""
+        return await self._write_resource(write, change, reply_type, self._registration_rows, "registration")
+
+    async def get_content(
+        self, project_id: str, registration_id: str, content_id: str
+    ) -> RegistrationWithContent | None:
+        """See Store."""
+        return await self._database.lookup(
+            partial(
+                contents.get_content,
+                project_id=project_id,
+                registration_id=registration_id,
+                content_id=content_id,
+            )
+        )
+
+    async def list_contents(self, project_id: str, registration_id: str, query: ContentQuery) -> ContentPage:
+        """See Store."""
+        return await self._database.scan(
+            partial(
+                contents.list_contents, project_id=project_id, registration_id=registration_id, query=query
+            )
+        )
+
     async def purge_due(self, now: int) -> int:
         """See Store."""
         return await self._write(partial(retention.purge_due, now=now))
@@ -101,11 +174,9 @@ class SQLStore:
         """See Store."""
         return await self._write(partial(retention.forget_expired, now=now))
 
-    async def trim_some(self, after: tuple[str, str]) -> tuple[str, str] | None:
+    async def trim_some(self, after: Cursor) -> Cursor | None:
         """See Store."""
-        return await self._write(
-            partial(retention.trim_some, after=after, revisions_kept=self._revisions_kept)
-        )
+        return await self._write(partial(retention.trim_some, after=after, kept=self._revisions_kept))
 
     async def erase_some(self, project_id: str) -> int:
         """See Store."""
@@ -123,6 +194,23 @@ class SQLStore:
     async def close(self) -> None:
         """See Store."""
         await self._database.close()
+
+    async def _write_resource(
+        self,
+        write: Write,
+        change: Callable[[Stored[State, Past]], Outcome[Reply, State, Entry]],
+        reply_type: type[Reply],
+        rows: Rows[State, Past, Entry],
+        kind: str,
+    ) -> Reply:
+        attempts = 0
+
+        def work(conn: Connection) -> Reply:
+            nonlocal attempts
+            attempts += 1
+            return write_resource(conn, write, change, reply_type, rows, is_retry=attempts > 1)
+
+        return await self._write(work, f'{kind} "{write.resource_id}"')
 
     async def _write(self, work: Callable[[Connection], T], subject: str = "what is to be purged") -> T:
         """Run a transaction, all of it again where another one stood in its way.

@@ -1,0 +1,317 @@
+"""What each write makes of a registration and its content: functions of its stored state, without effects.
+
+The store runs them inside its transaction, again where another write came between.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from dashkeeper import times
+from dashkeeper.errors import (
+    AlreadyExistsError,
+    InvalidRequestError,
+    NotFoundError,
+    ResourceExhaustedError,
+    Violation,
+)
+from dashkeeper.gen.registrations.v1.changes_pb import (
+    CreateResponse,
+    DeleteResponse,
+    UndeleteResponse,
+    UpdateResponse,
+)
+from dashkeeper.gen.registrations.v1.content_pb import DashboardContentWrapper
+from dashkeeper.gen.registrations.v1.registration_pb import DashboardRegistration
+from dashkeeper.services.ids import new_content_id, new_etag
+from dashkeeper.services.places import place_problems
+from dashkeeper.services.writes import check_etag
+from dashkeeper.store.base import Outcome, RegistrationOutcome, StoredRegistration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from protobuf import Message
+
+    from dashkeeper.gen.registrations.v1.changes_pb import (
+        CreateRequest,
+        DeleteRequest,
+        UndeleteRequest,
+        UpdateRequest,
+    )
+    from dashkeeper.gen.registrations.v1.content_pb import DashboardContent
+    from dashkeeper.gen.registrations.v1.contents_pb import RestoreContentRequest, UpdateContentRequest
+    from dashkeeper.services.organisations import Reach
+    from dashkeeper.store.base import Reply
+
+MAX_CONTENT_BYTES = 3_670_016
+"""3.5 MiB: so that an answer always fits a client's limit of 4 MiB."""
+
+_UPDATABLE = ("title", "scopes", "segment_ids", "builder_ids", "archived")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrationLimits:
+    """What an operator may set."""
+
+    require_etag: bool
+    purge_after: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationChanges:
+    """The changes that a subject makes, within its reach and the limits."""
+
+    subject: str
+    reach: Reach
+    limits: RegistrationLimits
+
+    def create(self, request: CreateRequest, registration_id: str) -> RegistrationOutcome[CreateResponse]:
+        """Begin a registration, without a content."""
+        content = DashboardRegistration(
+            id=registration_id,
+            title=request.title,
+            scopes=request.scopes,
+            segment_ids=request.segment_ids,
+            builder_ids=request.builder_ids,
+            archived=request.archived,
+            organisation_id=request.organisation_id,
+            community_id=request.community_id,
+        )
+        state = self._modified(content, None)
+        shown = _preview(state, None) if request.validate_only else state
+        return Outcome(reply=CreateResponse(registration=shown), state=state)
+
+    def update(
+        self, stored: StoredRegistration, request: UpdateRequest
+    ) -> RegistrationOutcome[UpdateResponse]:
+        """Change the registration (AIP-134), and restore a content where it names an older one."""
+        current = self._existing(stored, request.id)
+        names_older = _writes_content_id(request) and (
+            request.dashboard_content_id not in ("", current.dashboard_content_id)
+        )
+        required = names_older or self.limits.require_etag
+        check_etag("registration", current.id, current.etag, request.etag, required=required)
+        content = copy(current)
+        for path in _paths(request):
+            setattr(content, path, getattr(request, path))
+        if problems := [*place_problems(content.scopes, content.segment_ids, content.builder_ids)]:
+            raise InvalidRequestError.of(problems)
+        is_modified = content.to_binary() != current.to_binary()
+        if names_older and stored.restored is None:
+            description = (
+                "is not a content of this registration: leave it out, or take one that ListContents gives"
+            )
+            raise InvalidRequestError.of([Violation("dashboard_content_id", description)])
+        wrapper = None
+        if names_older and stored.restored is not None:
+            wrapper = self._wrapped(stored.restored.content, current, request.change_message)
+            content.dashboard_content_id = wrapper.id
+        if wrapper is None and not is_modified:
+            return Outcome(reply=UpdateResponse(registration=current))
+        state = self._modified(content, current) if is_modified else _with_new_etag(content)
+        shown = _preview(state, current) if request.validate_only else state
+        return Outcome(reply=UpdateResponse(registration=shown), state=state, entry=wrapper)
+
+    def delete(
+        self, stored: StoredRegistration, request: DeleteRequest
+    ) -> RegistrationOutcome[DeleteResponse]:
+        """Take the registration away, until Undelete or the purge (AIP-164)."""
+        current = self._existing(stored, request.id)
+        self._check_etag(current, request.etag)
+        state = self._modified(current, current)
+        assert state.last_modified_ts is not None
+        purge_at = times.to_microseconds(state.last_modified_ts) + self.limits.purge_after // timedelta(
+            microseconds=1
+        )
+        state.deleted_at = state.last_modified_ts
+        state.purge_at = times.to_timestamp(purge_at)
+        return Outcome(reply=DeleteResponse(), state=state)
+
+    def undelete(
+        self, stored: StoredRegistration, request: UndeleteRequest
+    ) -> RegistrationOutcome[UndeleteResponse]:
+        """Bring the deleted registration back as it was (AIP-164)."""
+        current = self._reachable(stored, request.id)
+        self._check_etag(current, request.etag)
+        if current.deleted_at is None:
+            raise AlreadyExistsError(
+                f'registration "{request.id}" is not deleted',
+                reason="REGISTRATION_EXISTS",
+                metadata={"id": request.id},
+            )
+        state = self._modified(current, current)
+        state.deleted_at = state.purge_at = None
+        shown = _preview(state, current) if request.validate_only else state
+        return Outcome(reply=UndeleteResponse(registration=shown), state=state)
+
+    def update_content(
+        self,
+        stored: StoredRegistration,
+        request: UpdateContentRequest,
+        content: DashboardContent,
+        reply: Callable[[DashboardContentWrapper], Reply],
+    ) -> RegistrationOutcome[Reply]:
+        """Give the registration a new content, "with a new ID" (the seed) even if it is the same."""
+        current = self._existing(stored, request.id)
+        if request.must_be_first and current.dashboard_content_id:
+            raise AlreadyExistsError(
+                f'registration "{request.id}" has a content: leave must_be_first out to replace it',
+                reason="CONTENT_EXISTS",
+                metadata={"id": request.id, "current_etag": current.dashboard_content_id},
+            )
+        return self._new_content(current, request, content, reply)
+
+    def restore_content(
+        self,
+        stored: StoredRegistration,
+        request: RestoreContentRequest,
+        reply: Callable[[DashboardContentWrapper], Reply],
+    ) -> RegistrationOutcome[Reply]:
+        """Give the registration a content that it had before, in a new wrapper."""
+        current = self._existing(stored, request.id)
+        if stored.restored is None:
+            raise no_content(request.id, request.content_id)
+        return self._new_content(current, request, stored.restored.content, reply)
+
+    def _new_content(
+        self,
+        current: DashboardRegistration,
+        request: UpdateContentRequest | RestoreContentRequest,
+        content: DashboardContent | None,
+        reply: Callable[[DashboardContentWrapper], Reply],
+    ) -> RegistrationOutcome[Reply]:
+        required = self.limits.require_etag and bool(current.dashboard_content_id)
+        check_etag(
+            "the content of registration",
+            current.id,
+            current.dashboard_content_id,
+            request.etag,
+            required=required,
+        )
+        wrapper = self._wrapped(content, current, request.change_message)
+        _check_size(wrapper)
+        state = _with_new_etag(current)
+        state.dashboard_content_id = wrapper.id
+        shown = wrapper
+        if request.validate_only:
+            shown = copy(wrapper)
+            shown.id, shown.created_ts = "", None
+        return Outcome(reply=reply(shown), state=state, entry=wrapper)
+
+    def _wrapped(
+        self, content: DashboardContent | None, registration: DashboardRegistration, change_message: str
+    ) -> DashboardContentWrapper:
+        now = times.now()
+        return DashboardContentWrapper(
+            id=new_content_id(now),
+            content=content,
+            organisation_id=registration.organisation_id,
+            created_ts=times.to_timestamp(now),
+            created_by=self.subject,
+            change_message=change_message,
+        )
+
+    def _modified(
+        self, content: DashboardRegistration, current: DashboardRegistration | None
+    ) -> DashboardRegistration:
+        """Return the content as the state that follows the current one, modified by this subject."""
+        last = current.last_modified_ts if current is not None else None
+        # Never before the last change, whatever the clock does.
+        time = max(times.now(), times.to_microseconds(last) if last is not None else 0)
+        state = _with_new_etag(content)
+        state.last_modified_ts = times.to_timestamp(time)
+        state.last_modified_by = self.subject
+        if current is None:
+            state.created_ts, state.created_by = state.last_modified_ts, self.subject
+        return state
+
+    def _existing(self, stored: StoredRegistration, registration_id: str) -> DashboardRegistration:
+        registration = self._reachable(stored, registration_id)
+        if registration.deleted_at is not None:
+            raise missing(registration_id)
+        return registration
+
+    def _reachable(self, stored: StoredRegistration, registration_id: str) -> DashboardRegistration:
+        """Return the registration, a deleted one too, if the caller may write it."""
+        registration = stored.state
+        if registration is None or not self.reach.can_read(registration.organisation_id):
+            raise missing(registration_id)
+        self.reach.check_write(registration.organisation_id)
+        return registration
+
+    def _check_etag(self, current: DashboardRegistration, etag: str) -> None:
+        check_etag("registration", current.id, current.etag, etag, required=self.limits.require_etag)
+
+
+def missing(registration_id: str) -> NotFoundError:
+    """Make the error of a registration that isn't there, for whatever reason."""
+    return NotFoundError(
+        f'there is no registration "{registration_id}" in this project',
+        reason="REGISTRATION_NOT_FOUND",
+        metadata={"id": registration_id},
+    )
+
+
+def no_content(registration_id: str, content_id: str) -> NotFoundError:
+    """Make the error of a content that isn't there, or isn't kept any more."""
+    if not content_id:
+        return NotFoundError(
+            f'registration "{registration_id}" has no content yet: UpdateContent gives it one',
+            reason="NO_CONTENT",
+            metadata={"id": registration_id},
+        )
+    return NotFoundError(
+        f'registration "{registration_id}" has no content "{content_id}", or it is no longer kept:'
+        " ListContents gives those that are",
+        reason="CONTENT_NOT_FOUND",
+        metadata={"id": registration_id, "content_id": content_id},
+    )
+
+
+def _paths(request: UpdateRequest) -> Sequence[str]:
+    """Return the fields to change: the mask's, or without one those that are populated."""
+    mask = request.update_mask.paths if request.update_mask is not None else ()
+    if "*" in mask:
+        return _UPDATABLE
+    if mask:
+        return [path for path in mask if path in _UPDATABLE]
+    return [field for field in _UPDATABLE if getattr(request, field) or request.has_field(field)]
+
+
+def _writes_content_id(request: UpdateRequest) -> bool:
+    mask = request.update_mask.paths if request.update_mask is not None else ()
+    return not mask or "dashboard_content_id" in mask or "*" in mask
+
+
+def _with_new_etag(content: DashboardRegistration) -> DashboardRegistration:
+    state = copy(content)
+    state.etag = new_etag()
+    return state
+
+
+def _preview(state: DashboardRegistration, current: DashboardRegistration | None) -> DashboardRegistration:
+    """Return a state that won't be written, as `validate_only` answers it."""
+    shown = copy(state)
+    shown.etag = current.etag if current is not None else ""
+    shown.last_modified_ts = current.last_modified_ts if current is not None else None
+    shown.dashboard_content_id = current.dashboard_content_id if current is not None else ""
+    return shown
+
+
+def _check_size(wrapper: Message) -> None:
+    """Check that a new content isn't too large.
+
+    Raises:
+        ResourceExhaustedError: If it is larger than a stored content may be.
+    """
+    size = len(wrapper.to_binary())
+    if size > MAX_CONTENT_BYTES:
+        raise ResourceExhaustedError(
+            f"the content would take {size} bytes, at most {MAX_CONTENT_BYTES} are kept: split the dashboard",
+            reason="CONTENT_TOO_LARGE",
+            metadata={"max_bytes": str(MAX_CONTENT_BYTES)},
+        )
