@@ -20,7 +20,7 @@ from dashkeeper.gen.google.rpc.status_pb import Status
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from protobuf import DescMethod, Message
+    from protobuf import DescMethod, DescService, Message
 
     from tests.server import RunningServer
 
@@ -50,10 +50,20 @@ class Reply:
 
 
 class Api:
-    """Calls DashboardsService over one transport, as one caller in one project."""
+    """Calls a service over one transport, as one caller in one project."""
 
-    def __init__(self, server: RunningServer, transport: str, token: str, project_id: str) -> None:
+    def __init__(
+        self,
+        server: RunningServer,
+        transport: str,
+        token: str,
+        project_id: str,
+        service: DescService | None = None,
+    ) -> None:
+        service = service or DashboardsService.desc()
         self.transport = transport
+        self._service = service.type_name
+        self._methods = {method.name: method for method in service.methods}
         self.headers = {"authorization": f"Bearer {token}", "x-project-id": project_id}
         # The server speaks plain HTTP: loading certificates would cost 37 ms a test.
         self._http = httpx.Client(base_url=server.http, timeout=60, verify=False)  # noqa: S501
@@ -69,7 +79,7 @@ class Api:
 
     def call(self, method: str, request: Mapping[str, Any] | None = None, **headers: str | None) -> Reply:
         """Call a method with a request as ProtoJSON; a header given as None is left out."""
-        message = METHODS[method].input.type.from_json(json.dumps(request or {}))
+        message = self._methods[method].input.type.from_json(json.dumps(request or {}))
         body = message.to_json().encode() if self.transport == "connect-json" else message.to_binary()
         return self.send(method, body, **headers)
 
@@ -77,8 +87,8 @@ class Api:
         """Call a method with a body as it stands: JSON over connect-json, else binary."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         merged = {name: value for name, value in (self.headers | named).items() if value is not None}
-        path = f"/dashboards.v1.DashboardsService/{method}"
-        output: type[Message] = METHODS[method].output.type
+        path = f"/{self._service}/{method}"
+        output: type[Message] = self._methods[method].output.type
         match self.transport:
             case "grpc":
                 return self._send_grpc(path, body, merged, output)

@@ -12,7 +12,9 @@ from protovalidate._gen.buf.validate.validate_pb import ext_field, ext_oneof
 
 from dashkeeper.codec import decode
 from dashkeeper.gen.registrations.v1.registrations_connect import RegistrationsService
-from tests.broken_registrations import BROKEN_RULES, VALID_REQUESTS
+from tests.api import TRANSPORTS, Api
+from tests.broken_registrations import BROKEN_RULES, VALID_REQUESTS, WRITES
+from tests.server import make_token
 from tests.violations import violations
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from protobuf import Message
 
     from tests.cases import Case
+    from tests.server import RunningServer
 
 INPUTS = {method.name: method.input.type for method in RegistrationsService.desc().methods}
 MAX_BYTES = 4 << 20
@@ -90,3 +93,41 @@ def test_every_field_with_a_rule_has_a_case_that_breaks_it() -> None:
 @pytest.mark.parametrize("case", VALID_REQUESTS, ids=lambda case: case.id)
 def test_request_at_the_edge_of_the_rules_is_taken(case: Case) -> None:
     assert violations(decoded(case)) == []
+
+
+# The rules are the same for every listener: some requests show that each listener asks them.
+A_HANDFUL = BROKEN_RULES[::20] + BROKEN_RULES[-3:]
+PROJECT = "broken-registrations"
+
+
+@pytest.fixture(scope="module")
+def apis(sqlite_server: RunningServer) -> Iterator[dict[str, Api]]:
+    """A client for each transport. Nothing is written here, so one project serves all the tests."""
+    service = RegistrationsService.desc()
+    token = make_token(PROJECT)
+    clients = {name: Api(sqlite_server, name, token, PROJECT, service) for name in TRANSPORTS}
+    yield clients
+    for client in clients.values():
+        client.close()
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("case", A_HANDFUL, ids=lambda case: case.id)
+def test_request_with_broken_rule_is_refused_by_every_listener(
+    apis: dict[str, Api], transport: str, case: Case
+) -> None:
+    reply = apis[transport].call(case.method, case.request)
+    assert (reply.code, reply.reason) == ("invalid_argument", "INVALID_REQUEST")
+    assert set(reply.violations) == case.fields
+    assert reply.request_id
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("case", VALID_REQUESTS[::20], ids=lambda case: case.id)
+def test_request_at_the_edge_of_the_rules_is_not_refused_by_them(
+    apis: dict[str, Api], transport: str, case: Case
+) -> None:
+    dry_run = {"validateOnly": True} if case.method in WRITES else {}
+    reply = apis[transport].call(case.method, case.request | dry_run)
+    assert reply.reason != "INVALID_REQUEST", reply.violations
+    assert reply.code in {"ok", "not_found"} or reply.reason == "INVALID_PAGE_TOKEN"
