@@ -266,7 +266,7 @@ def test_serve_mistake_is_told_in_one_line_with_exit_code_2(empty_place: Path, m
         prepare(empty_place)
     with taken_port() as taken:
         arguments = [taken if argument == "TAKEN" else argument for argument in arguments]
-        run = dashkeeper("serve", *arguments, timeout=15, LOG_LEVEL="error", **SAFE)
+        run = dashkeeper("serve", *arguments, timeout=60, LOG_LEVEL="error", **SAFE)
     assert (run.returncode, run.stdout) == (2, "")
     assert re.fullmatch(r"dashkeeper: [^\n]+\n", run.stderr)
     assert word in run.stderr
