@@ -116,7 +116,7 @@ class Cluster:
         self.cut_connections()  # they have the second file open
 
     def _first_file(self, table: str) -> Path:
-        return self.data / self.rows(f"SELECT pg_relation_filepath('{table}') AS path")[0]["path"]  # noqa: S608
+        return self.data / self.rows(f"SELECT pg_relation_filepath('{table}') AS path")[0]["path"]
 
     def control(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run pg_ctl."""

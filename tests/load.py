@@ -15,7 +15,7 @@ from tests.api import Api
 from tests.server import make_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from tests.api import Reply
     from tests.server import RunningServer
@@ -182,22 +182,3 @@ class Stored:
 
 def as_json(dashboard: Dashboard) -> dict[str, Any]:
     return json.loads(dashboard.to_json())
-
-
-def check_answers_again(api: Api, attempts: Sequence[Attempt], read_tags: Callable[[], list[str]]) -> None:
-    """Repeat calls under their request ids: those answered answer the same, those not are done once.
-
-    Args:
-        api: What to call by.
-        attempts: Which calls; those not acknowledged are afterwards.
-        read_tags: Returns the tag of every change there is.
-    """
-    for attempt in attempts:
-        before = read_tags()
-        again = api.call(attempt.method, attempt.request)
-        assert again.code == "ok", (attempt, again)
-        if attempt.reply is not None:
-            assert again.body == attempt.reply.body
-        added = [] if attempt.reply is not None or attempt.tag in before else [attempt.tag]
-        assert sorted(read_tags()) == sorted([*before, *added])
-        attempt.reply = again

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING
 import httpx
 
 from dashkeeper.store.databases.sqlite import sqlite_engine
-from tests.load import ORDERED, WRITERS, Stored, Writer, check_answers_again
+from tests.load import ORDERED, WRITERS, Stored, Writer
 from tests.server import running_server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from tests.api import Api
+    from tests.load import Attempt
     from tests.server import RunningServer
 
 KILLS = 15
@@ -46,6 +48,19 @@ def read_tags(path: Path) -> list[str]:
     """Return the tag of every change there is."""
     with contextlib.closing(sqlite3.connect(path)) as conn:
         return [tag for (tag,) in conn.execute("SELECT change_message FROM revisions")]
+
+
+def check_answers_again(api: Api, attempts: Sequence[Attempt], path: Path) -> None:
+    """Repeat calls under their request ids: those answered answer the same, those not are done once."""
+    for attempt in attempts:
+        before = read_tags(path)
+        again = api.call(attempt.method, attempt.request)
+        assert again.code == "ok", (attempt, again)
+        if attempt.reply is not None:
+            assert again.body == attempt.reply.body
+        added = [] if attempt.reply is not None or attempt.tag in before else [attempt.tag]
+        assert sorted(read_tags(path)) == sorted([*before, *added])
+        attempt.reply = again
 
 
 def write(writer: Writer, server: RunningServer, acknowledged: threading.Semaphore) -> None:
@@ -83,7 +98,7 @@ def check_everything(server: RunningServer, writers: Sequence[Writer]) -> None:
     stored.check_acknowledged([attempt for writer in writers for attempt in writer.attempts])
     with contextlib.closing(Writer(3).api(server)) as api:
         for writer in writers:
-            check_answers_again(api, writer.attempts[-6:], lambda: read_tags(path))
+            check_answers_again(api, writer.attempts[-6:], path)
     read(path).check_whole()
 
 
