@@ -52,6 +52,7 @@ class Cluster:
     """The folder of initdb and pg_ctl."""
     data: Path
     port: int
+    is_running: bool = False
 
     @property
     def address(self) -> str:
@@ -75,6 +76,7 @@ class Cluster:
             # Again, as the processes that a killed server has left may still be ending.
             run = self.control("start", "--wait", f"--timeout={START_SECONDS}", f"--log={log}")
             if run.returncode == 0:
+                self.is_running = True
                 return
             assert time.monotonic() < deadline, (run, log.read_text(encoding="utf-8"))
             time.sleep(0.1)  # between two tries
@@ -83,11 +85,13 @@ class Cluster:
         """Stop: fast ends every connection and checkpoints, immediate leaves recovery to the start."""
         run = self.control("stop", "--wait", f"--mode={mode}")
         assert run.returncode == 0, run
+        self.is_running = False
 
     def kill(self) -> None:
         """End the postmaster by SIGKILL; its other processes see it and end too."""
         pid = int((self.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0])
         os.kill(pid, signal.SIGKILL)
+        self.is_running = False
 
     def cut_connections(self) -> None:
         """End every connection."""
@@ -121,6 +125,18 @@ class Cluster:
     def control(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run pg_ctl."""
         return run_program(self.programs / "pg_ctl", command, f"--pgdata={self.data}", "--silent", *arguments)
+
+    def promote(self) -> None:
+        """Let a standby become the primary."""
+        run = self.control("promote", "--wait")
+        assert run.returncode == 0, run
+
+    def wait_for_standby(self) -> None:
+        """Wait until a commit waits for the standby."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self.rows("SELECT FROM pg_stat_replication WHERE sync_state = 'sync'"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)  # between two looks
 
     def sql(self, statement: str) -> None:
         """Run a statement."""
@@ -214,13 +230,37 @@ def running_cluster() -> Generator[Cluster]:
 
 
 @contextlib.contextmanager
+def running_standby(primary: Cluster) -> Generator[Cluster]:
+    """Start a standby that the primary waits for: what is acknowledged, it has applied."""
+    with cluster_folder() as folder:
+        standby = Cluster(primary.programs, folder / "data", free_port())
+        source = f"host=127.0.0.1 port={primary.port} user=postgres application_name=standby"
+        copied = run_program(
+            primary.programs / "pg_basebackup",
+            f"--pgdata={standby.data}",
+            f"--dbname={source}",
+            "--write-recovery-conf",
+            "--checkpoint=fast",
+            "--no-sync",
+        )
+        assert copied.returncode == 0, copied
+        standby.configure(f"port = {standby.port}\n")
+        with started(standby):
+            primary.configure("synchronous_standby_names = 'standby'\nsynchronous_commit = remote_apply\n")
+            assert primary.control("reload").returncode == 0
+            primary.wait_for_standby()
+            yield standby
+
+
+@contextlib.contextmanager
 def started(cluster: Cluster) -> Generator[None]:
     """Run a cluster; afterwards stop it, if it isn't."""
     cluster.start()
     try:
         yield
     finally:
-        cluster.control("stop", "--wait", "--mode=immediate")
+        if cluster.is_running:
+            cluster.stop("immediate")
 
 
 @pytest.fixture
