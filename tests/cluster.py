@@ -93,6 +93,22 @@ class Cluster:
         os.kill(pid, signal.SIGKILL)
         self.is_running = False
 
+    def freeze(self) -> None:
+        """Stop every process of it without a word, as a machine does that dies: its peers hear nothing."""
+        for pid in self._pids():
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let its processes go on."""
+        for pid in self._pids():
+            os.kill(pid, signal.SIGCONT)
+
+    def _pids(self) -> list[int]:
+        """Return its processes, the postmaster first, so that it starts no other meanwhile."""
+        postmaster = (self.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0]
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text(encoding="utf-8")
+        return [int(pid) for pid in (postmaster, *children.split())]
+
     def cut_connections(self) -> None:
         """End every connection."""
         self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
@@ -268,4 +284,11 @@ def cluster() -> Iterator[Cluster]:
     """A cluster of the test's own, with the schema."""
     with running_cluster() as made:
         asyncio.run(migrate(made.url))
+        yield made
+
+
+@pytest.fixture
+def standby(cluster: Cluster) -> Iterator[Cluster]:
+    """A standby of that cluster, which every commit waits for."""
+    with running_standby(cluster) as made:
         yield made

@@ -14,13 +14,13 @@ from tests.postgresql import name_of, run_sql
 from tests.stores import CTX, create, made, make_store, migrate, service, tile
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
 LOCK_DASHBOARD = "SELECT FROM dashboards WHERE id = 'd' FOR UPDATE"
 
 
 @contextlib.asynccontextmanager
-async def other_connection(url: str) -> AsyncIterator[asyncpg.Connection]:
+async def other_connection(url: str) -> AsyncGenerator[asyncpg.Connection]:
     connection = await asyncpg.connect(url)
     try:
         yield connection
