@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
+from tests.api import Api
 from tests.database_load import READS, Load
-from tests.server import running_server
+from tests.server import make_token, running_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,3 +64,16 @@ def test_disk_full_under_load_refuses_writes_alone_and_loses_nothing(
         load.check(cluster)
     told = [record["message"] for record in server.log_records() if record["level"] == "warning"]
     assert any("No space left on device" in message for message in told)
+
+
+def test_database_restarted_while_nobody_calls_refuses_nothing(
+    tmp_path: Path, cluster: Cluster, project_id: str
+) -> None:
+    with (
+        running_server(tmp_path, DATABASE_URL=cluster.url) as server,
+        contextlib.closing(Api(server, "connect-json", make_token(project_id), project_id)) as api,
+    ):
+        assert api.call("Create", {"dashboardId": "d", "name": "A"}).code == "ok"
+        cluster.stop()
+        cluster.start()
+        assert api.call("Update", {"id": "d", "name": "B"}).code == "ok"
