@@ -164,13 +164,7 @@ async def _connect(url: str) -> Any:
             with contextlib.suppress(*_NEXT_HOST):
                 return await _connect_to(other)
         return await _connect_to(last)
-    except (
-        asyncpg.PostgresError,
-        asyncpg.InterfaceError,
-        asyncpg.InternalClientError,
-        OSError,
-        ValueError,
-    ) as error:
+    except _CONNECT_ERRORS as error:
         raise _unavailable(error) from error  # whatever the reason: the password, the name, the network
 
 
