@@ -71,7 +71,7 @@ class Stored(Generic[State, Past]):
     last_revision: int
     """The number of its last revision, also of a purged one; 0 where there never was one."""
     restored: Past | None = None
-    """What `Write.restores` names, an older dashboard or content; None where that is not there or not kept."""
+    """What `Write.restores` names, an older dashboard or content; None where that is not kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
