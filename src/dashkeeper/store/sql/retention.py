@@ -49,8 +49,10 @@ def erase_some(conn: Connection, project_id: str) -> int:
     found = DASHBOARDS.find_of_project(conn, project_id)
     registered = REGISTRATIONS.find_of_project(conn, project_id)
     answers = conn.execute(_FIND_ANSWERS.where(requests.c.project_id == project_id)).all()
-    return _purge_dashboards(conn, found) + _purge_registrations(conn, registered) + _forget(conn, answers)
-
+    _purge_dashboards(conn, found)
+    _purge_registrations(conn, registered)
+    _forget(conn, answers)
+    return len(found) + len(registered) + len(answers)
 
 def forget_expired(conn: Connection, now: int) -> int:
     """Delete some of the answers that have expired; return how many."""
