@@ -160,10 +160,8 @@ class RegistrationModel:
             }
             wrapper = {name: value for name, value in wrapper.items() if value != ""}
         if request.get("validateOnly"):
-            # The id of a content that would be made is empty.
-            shown = {name: value for name, value in fields.items() if not (wrapper and name == _CONTENT_ID)}
             present = {name: current[name] for name in ("etag", "lastModifiedTs")}
-            yield _answer(method, shown | present, wrapper), state
+            yield _answer(method, fields | present, wrapper), state
             return
         number = state.contents
         if wrapper:
