@@ -20,10 +20,10 @@ from dashkeeper.transport.rest.openapi import openapi
 from dashkeeper.transport.rest.query import parameters
 from dashkeeper.transport.rest.reader import ReadError
 from dashkeeper.transport.rest.resources import Exchange
-from dashkeeper.transport.rest.routes import PREFIX, ROUTES
+from dashkeeper.transport.rest.routes import DESCRIPTION, PREFIX, ROUTES
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Iterable, Mapping
 
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
@@ -45,13 +45,8 @@ class _UnsupportedMediaTypeError(InvalidRequestError):
 
 def rest_routes(pipeline: Pipeline) -> list[Route]:
     """Return the routes of the REST form, its description, and an answer for every other path below."""
-    description = openapi(max_request_bytes=pipeline.max_request_bytes)
-
-    async def describe(_: Request) -> Response:
-        return Response(description, media_type=_JSON)
-
     return [
-        Route(f"{PREFIX}/openapi.json", describe),
+        Route(DESCRIPTION, _Description(openapi(max_request_bytes=pipeline.max_request_bytes))),
         *(Route(path, _Resource(pipeline, operations)) for path, operations in ROUTES.items()),
         Route(PREFIX, _no_such_path),
         Route(f"{PREFIX}/{{path:path}}", _no_such_path),
@@ -73,15 +68,7 @@ class _Resource:
         headers = Headers(scope=scope)
         operation = self._operations.get(scope["method"])
         if operation is None:
-            allowed = ", ".join(sorted(self._operations))
-            answer = error_response(
-                405,
-                "UNIMPLEMENTED",
-                f"{scope['method'][:20]} is not served here: use {allowed}",
-                request_id=usable_request_id(headers.get("x-request-id")),
-                reason="METHOD_NOT_ALLOWED",
-                headers={"allow": allowed},
-            )
+            answer = _not_allowed(scope, self._operations)
         else:
             call = self._pipeline.open(operation.procedure, "rest", headers.get("x-request-id"))
             try:
@@ -157,11 +144,38 @@ class _Resource:
         return body if encoding == "identity" else self._gzip.decompress(body)
 
 
+class _Description:
+    """The OpenAPI description: the same for everybody."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["method"] in {"GET", "HEAD"}:
+            answer = Response(self._content, media_type=_JSON)
+        else:
+            answer = _not_allowed(scope, ("GET", "HEAD"))
+        await answer(scope, receive, send)
+
+
+def _not_allowed(scope: Scope, methods: Iterable[str]) -> Response:
+    allowed = ", ".join(sorted(methods))
+    return error_response(
+        405,
+        "UNIMPLEMENTED",
+        f"{scope['method'][:20]} is not served here: use {allowed}",
+        request_id=usable_request_id(Headers(scope=scope).get("x-request-id")),
+        reason="METHOD_NOT_ALLOWED",
+        headers={"allow": allowed},
+    )
+
+
 async def _no_such_path(request: Request) -> Response:
     return error_response(
         404,
         "NOT_FOUND",
-        f"nothing is served at this path: see {PREFIX}/openapi.json",
+        f"nothing is served at this path: see {DESCRIPTION}",
         request_id=usable_request_id(request.headers.get("x-request-id")),
         reason="PATH_NOT_FOUND",
         headers={},

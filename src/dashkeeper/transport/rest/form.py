@@ -16,7 +16,6 @@ from protovalidate._gen.buf.validate.validate_pb import FieldRules, ext_field
 from dashkeeper.gen.registrations.v1.chart_pb import Chart, ChartType
 from dashkeeper.gen.registrations.v1.dataset_pb import Dataset
 from dashkeeper.gen.registrations.v1.filter_pb import QueryFragment
-from dashkeeper.gen.registrations.v1.registration_pb import DashboardRegistration
 from dashkeeper.gen.registrations.v1.source_pb import DataFileSource, OtherSource, OtqlSource
 
 if TYPE_CHECKING:
@@ -94,10 +93,11 @@ READ_ONLY = frozenset(
 )
 """Keys of a registration that a body may hold and that change nothing, so that GET, edit, PUT works."""
 
-MANDATORY: Mapping[str, frozenset[str]] = {
-    DashboardRegistration.desc().type_name: frozenset({"title", "scopes", "segment_ids", "builder_ids"}),
-}
-"""Where what is mandatory doesn't follow from the message."""
+WRITABLE = frozenset({"title", "scopes", "segment_ids", "builder_ids"})
+"""Keys of a registration that every body must have; a list may be empty."""
+
+FIXED = frozenset({"organisation_id", "community_id"})
+"""Keys of a registration that are fixed when it is created, and mandatory then."""
 
 _IMPLICIT = 2
 """Of google.protobuf.FeatureSet.FieldPresence: a scalar that is always there."""
@@ -159,8 +159,6 @@ def allowed_words(field: DescField) -> Mapping[int, str]:
 @cache
 def mandatory(message: DescMessage) -> frozenset[str]:
     """Return the keys that a message's JSON must have."""
-    if (declared := MANDATORY.get(message.type_name)) is not None:
-        return declared
     return frozenset(key(field) for field in message.fields if _is_mandatory(field))
 
 

@@ -32,8 +32,6 @@ MAX_RESULTS = 500
 _MAX_PAGES = 4
 """Of the RPC's pages, cut at 3.5 MiB each, that one answer is made of: what a list takes is bounded."""
 
-_FIXED = ("organisation_id", "community_id")
-_WRITABLE = form.MANDATORY[DashboardRegistration.desc().type_name]
 _IF_MATCH, _IF_NONE_MATCH = "If-Match", "If-None-Match"
 
 
@@ -107,7 +105,7 @@ async def list_registrations(exchange: Exchange) -> Answer:
 async def create_registration(exchange: Exchange) -> Answer:
     """Make a registration."""
     given = read(
-        exchange.body, DashboardRegistration, mandatory={*_WRITABLE, *_FIXED}, ignored=form.READ_ONLY
+        exchange.body, DashboardRegistration, mandatory=form.WRITABLE | form.FIXED, ignored=form.READ_ONLY
     )
     reply = await exchange.perform(
         CreateRequest(
@@ -138,7 +136,7 @@ async def get_registration(exchange: Exchange) -> Answer:
 
 async def update_registration(exchange: Exchange) -> Answer:
     """Replace what of a registration can be written."""
-    given = read(exchange.body, DashboardRegistration, mandatory=_WRITABLE, ignored=form.READ_ONLY)
+    given = read(exchange.body, DashboardRegistration, mandatory=form.WRITABLE, ignored=form.READ_ONLY)
     asked = exchange.query.get("organisation_id")
     if asked is not None and given.organisation_id and asked != given.organisation_id:
         raise InvalidRequestError.of(
@@ -276,7 +274,7 @@ def _check_organisation(exchange: Exchange, organisation_id: str) -> None:
 def _check_fixed(given: DashboardRegistration, current: DashboardRegistration) -> None:
     problems = [
         Violation(name, "was fixed when the registration was created: send it as it is, or leave it out")
-        for name in _FIXED
+        for name in sorted(form.FIXED)
         if getattr(given, name) and getattr(given, name) != getattr(current, name)
     ]
     if problems:

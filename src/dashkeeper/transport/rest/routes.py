@@ -24,6 +24,7 @@ PREFIX = "/v1"
 DASHBOARDS = f"{PREFIX}/dashboards"
 DASHBOARD = f"{DASHBOARDS}/{{id}}"
 CONTENT = f"{DASHBOARD}/content"
+DESCRIPTION = f"{PREFIX}/openapi.json"
 
 REGISTRATION_ROUTE = "dashboard registration"
 CONTENT_ROUTE = "dashboard content"
