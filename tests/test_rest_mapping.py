@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -34,10 +34,10 @@ FIRST_CHART = "sections[0].cards[0].charts[0]"
 def as_the_spec_compares(value: Any, key: str = "") -> Any:
     """Return JSON as the spec compares it: without empty lists, query_id as a string."""
     if isinstance(value, dict):
-        items: dict[str, Any] = value
+        items = cast("dict[str, Any]", value)
         return {k: as_the_spec_compares(v, k) for k, v in items.items() if v != []}
     if isinstance(value, list):
-        every: list[Any] = value
+        every = cast("list[Any]", value)
         return [as_the_spec_compares(item) for item in every]
     return str(value) if key == "query_id" else value
 
@@ -58,8 +58,9 @@ def read_content(content: object) -> DashboardContent:
 def problems(body: object, message: type[Message] = DashboardContent) -> dict[str, str]:
     with pytest.raises(DashkeeperError) as caught:
         read(body if isinstance(body, bytes) else json.dumps(body).encode(), message)
-    found = [detail.value(BadRequest) for detail in caught.value.details]
-    return {one.field: one.description for bad in found if bad for one in bad.field_violations}
+    found = [detail.value() for detail in caught.value.details]
+    bad = next(one for one in found if isinstance(one, BadRequest))
+    return {one.field: one.description for one in bad.field_violations}
 
 
 @pytest.mark.parametrize("name", ["registrations-content", "registrations-content-radar"])
@@ -96,12 +97,12 @@ def normal(content: DashboardContent) -> Any:
 
     def walk(value: Any) -> Any:
         if isinstance(value, dict):
-            items: dict[str, Any] = value
+            items = cast("dict[str, Any]", value)
             if set(items) <= {"type", "json"} and "type" in items:
                 return {"type": items["type"], "json": json.loads(items.get("json") or "{}")}
             return {key: walk(inner) for key, inner in items.items()}
         if isinstance(value, list):
-            every: list[Any] = value
+            every = cast("list[Any]", value)
             return [walk(item) for item in every]
         return value
 
@@ -225,157 +226,157 @@ QUERY = {"metrics": [{"expression": "users"}]}
 FILTER = {"technical_name": "a", "values_query": "SELECT"}
 
 
-@pytest.mark.parametrize(
-    ("content", "path", "said"),
-    [
-        ([], "", "must be an object"),
-        ({"sections": None}, "sections", "must not be null"),
-        ({"sections": {}}, "sections", "must be a list"),
-        ({"sections": [[]]}, "sections[0]", "must be an object"),
-        ({"section": []}, "section", "is not a key here"),
-        ({"availableFilters": []}, "availableFilters", "is not a key here"),
-        ({"a.b": []}, '["a.b"]', "is not a key here"),
-        ({"sections": [{"title": 1}]}, "sections[0].title", "must be a string"),
-        (
-            {"sections": [{"cards": [{"x": 0, "y": 0, "h": 1}]}]},
-            "sections[0].cards[0].w",
-            "is missing",
-        ),
-        (
-            {"sections": [{"cards": [{"x": 0, "y": 0, "w": 1.5, "h": 1}]}]},
-            "sections[0].cards[0].w",
-            "must be an integer",
-        ),
-        (
-            {"sections": [{"cards": [{"x": 0, "y": 0, "w": "1", "h": 1}]}]},
-            "sections[0].cards[0].w",
-            "must be an integer",
-        ),
-        (
-            {"sections": [{"cards": [{"x": True, "y": 0, "w": 1, "h": 1}]}]},
-            "sections[0].cards[0].x",
-            "must be an integer",
-        ),
-        (
-            {"sections": [{"cards": [{"x": 0, "y": 2**31, "w": 1, "h": 1}]}]},
-            "sections[0].cards[0].y",
-            "must be an integer from",
-        ),
-        (
-            {"sections": [{"cards": [{"x": 0, "y": 0, "w": 1, "h": 1, "layout": "diagonal"}]}]},
-            "sections[0].cards[0].layout",
-            'must be one of "vertical", "horizontal"',
-        ),
-        (content_of(chart={"dataset": {"type": "x"}}), f"{FIRST_CHART}.type", "is missing"),
-        (content_of(chart={"type": "Metric"}), f"{FIRST_CHART}.dataset", "is missing"),
-        (content_of(chart={**METRIC, "type": "Donut"}), f"{FIRST_CHART}.type", 'must be one of "Pie"'),
-        (content_of(chart={**METRIC, "type": ""}), f"{FIRST_CHART}.type", "must be one of"),
-        (
-            content_of(chart={**METRIC, "type": "CHART_TYPE_METRIC"}),
-            f"{FIRST_CHART}.type",
-            "must be one of",
-        ),
-        (content_of(chart={**METRIC, "colors": "red"}), f"{FIRST_CHART}.colors", "must be a list"),
-        (content_of(chart={**METRIC, "colors": [1]}), f"{FIRST_CHART}.colors[0]", "must be a string"),
-        (content_of(chart={**METRIC, "options": None}), f"{FIRST_CHART}.options", "must not be null"),
-        (content_of(chart={**METRIC, "options": []}), f"{FIRST_CHART}.options", "must be an object"),
-        (
-            content_of(chart={**METRIC, "options": {"height": 1}}),
-            f"{FIRST_CHART}.options.height",
-            "is not a key here",
-        ),
-        (
-            content_of(chart={**METRIC, "options": {"format": "index"}}),
-            f"{FIRST_CHART}.options.format",
-            'must be one of "percentage", "count", "float"',
-        ),
-        (
-            content_of(chart={**METRIC, "metric_options": {}}),
-            f"{FIRST_CHART}.metric_options",
-            "is not a key here",
-        ),
-        (content_of(dataset=[]), f"{FIRST_CHART}.dataset", "must be an object"),
-        (content_of(dataset={}), f"{FIRST_CHART}.dataset.type", "is missing"),
-        (content_of(dataset={"type": ""}), f"{FIRST_CHART}.dataset.type", "must be the name"),
-        (content_of(dataset={"type": "-_"}), f"{FIRST_CHART}.dataset.type", "must be the name"),
-        (content_of(dataset={"type": 1}), f"{FIRST_CHART}.dataset.type", "must be the name"),
-        (
-            content_of(dataset={"type": "jion", "sources": []}),
-            f"{FIRST_CHART}.dataset.type",
-            '"jion" is not a transformation',
-        ),
-        (
-            content_of(dataset={"type": "x", "series_title": 1}),
-            f"{FIRST_CHART}.dataset.series_title",
-            "must be a string",
-        ),
-        (
-            content_of(dataset={"type": "OTQL", "query_id": 1.5}),
-            f"{FIRST_CHART}.dataset.query_id",
-            "must be a string",
-        ),
-        (
-            content_of(dataset={"type": "OTQL", "query_id": 1, "query_text": "a"}),
-            f"{FIRST_CHART}.dataset.query_text",
-            "must not stand beside query_id",
-        ),
-        (
-            content_of(dataset={"type": "OTQL", "query_id": 1, "precision": "FULL"}),
-            f"{FIRST_CHART}.dataset.precision",
-            'must be one of "FULL_PRECISION"',
-        ),
-        (
-            content_of(dataset={"type": "data_file", "uri": "a", "json_path": "$"}),
-            f"{FIRST_CHART}.dataset.json_path",
-            "is not a key here",
-        ),
-        (
-            content_of(dataset={"type": "activities_analytics"}),
-            f"{FIRST_CHART}.dataset.query_json",
-            "is missing",
-        ),
-        (
-            content_of(dataset={"type": "join", "sources": [{"type": "OTQL", "query_id": []}]}),
-            f"{FIRST_CHART}.dataset.sources[0].query_id",
-            "must be a string",
-        ),
-        (
-            content_of(dataset={"type": "data_ingestion", "query_json": {**QUERY, "sample_factor": "1"}}),
-            f"{FIRST_CHART}.dataset.query_json.sample_factor",
-            "must be a number",
-        ),
-        (
-            content_of(dataset={"type": "OTQL", "query_id": 1, "adapt_to_scope": "true"}),
-            f"{FIRST_CHART}.dataset.adapt_to_scope",
-            "must be true or false",
-        ),
-        (
-            {"available_filters": [{"technical_name": "a"}]},
-            "available_filters[0].values_query",
-            "is missing",
-        ),
-        (
-            {"available_filters": [{**FILTER, "values_retrieve_method": "List"}]},
-            "available_filters[0].values_retrieve_method",
-            'must be "Query"',
-        ),
-        (
-            {"available_filters": [{**FILTER, "query_fragments": [{"type": "OTQL"}]}]},
-            "available_filters[0].query_fragments[0].fragment",
-            "is missing",
-        ),
-        (
-            {"available_filters": [{**FILTER, "query_fragments": [{"type": "x", "fragment": {}}]}]},
-            "available_filters[0].query_fragments[0].fragment",
-            "must be a string or a list",
-        ),
-        (
-            {"available_filters": [{**FILTER, "query_fragments": [{"type": "x", "fragment": [{}]}]}]},
-            "available_filters[0].query_fragments[0].fragment[0].dimension_name",
-            "is missing",
-        ),
-    ],
-)
+REFUSED: list[tuple[object, str, str]] = [
+    ([], "", "must be an object"),
+    ({"sections": None}, "sections", "must not be null"),
+    ({"sections": {}}, "sections", "must be a list"),
+    ({"sections": [[]]}, "sections[0]", "must be an object"),
+    ({"section": []}, "section", "is not a key here"),
+    ({"availableFilters": []}, "availableFilters", "is not a key here"),
+    ({"a.b": []}, '["a.b"]', "is not a key here"),
+    ({"sections": [{"title": 1}]}, "sections[0].title", "must be a string"),
+    (
+        {"sections": [{"cards": [{"x": 0, "y": 0, "h": 1}]}]},
+        "sections[0].cards[0].w",
+        "is missing",
+    ),
+    (
+        {"sections": [{"cards": [{"x": 0, "y": 0, "w": 1.5, "h": 1}]}]},
+        "sections[0].cards[0].w",
+        "must be an integer",
+    ),
+    (
+        {"sections": [{"cards": [{"x": 0, "y": 0, "w": "1", "h": 1}]}]},
+        "sections[0].cards[0].w",
+        "must be an integer",
+    ),
+    (
+        {"sections": [{"cards": [{"x": True, "y": 0, "w": 1, "h": 1}]}]},
+        "sections[0].cards[0].x",
+        "must be an integer",
+    ),
+    (
+        {"sections": [{"cards": [{"x": 0, "y": 2**31, "w": 1, "h": 1}]}]},
+        "sections[0].cards[0].y",
+        "must be an integer from",
+    ),
+    (
+        {"sections": [{"cards": [{"x": 0, "y": 0, "w": 1, "h": 1, "layout": "diagonal"}]}]},
+        "sections[0].cards[0].layout",
+        'must be one of "vertical", "horizontal"',
+    ),
+    (content_of(chart={"dataset": {"type": "x"}}), f"{FIRST_CHART}.type", "is missing"),
+    (content_of(chart={"type": "Metric"}), f"{FIRST_CHART}.dataset", "is missing"),
+    (content_of(chart={**METRIC, "type": "Donut"}), f"{FIRST_CHART}.type", 'must be one of "Pie"'),
+    (content_of(chart={**METRIC, "type": ""}), f"{FIRST_CHART}.type", "must be one of"),
+    (
+        content_of(chart={**METRIC, "type": "CHART_TYPE_METRIC"}),
+        f"{FIRST_CHART}.type",
+        "must be one of",
+    ),
+    (content_of(chart={**METRIC, "colors": "red"}), f"{FIRST_CHART}.colors", "must be a list"),
+    (content_of(chart={**METRIC, "colors": [1]}), f"{FIRST_CHART}.colors[0]", "must be a string"),
+    (content_of(chart={**METRIC, "options": None}), f"{FIRST_CHART}.options", "must not be null"),
+    (content_of(chart={**METRIC, "options": []}), f"{FIRST_CHART}.options", "must be an object"),
+    (
+        content_of(chart={**METRIC, "options": {"height": 1}}),
+        f"{FIRST_CHART}.options.height",
+        "is not a key here",
+    ),
+    (
+        content_of(chart={**METRIC, "options": {"format": "index"}}),
+        f"{FIRST_CHART}.options.format",
+        'must be one of "percentage", "count", "float"',
+    ),
+    (
+        content_of(chart={**METRIC, "metric_options": {}}),
+        f"{FIRST_CHART}.metric_options",
+        "is not a key here",
+    ),
+    (content_of(dataset=[]), f"{FIRST_CHART}.dataset", "must be an object"),
+    (content_of(dataset={}), f"{FIRST_CHART}.dataset.type", "is missing"),
+    (content_of(dataset={"type": ""}), f"{FIRST_CHART}.dataset.type", "must be the name"),
+    (content_of(dataset={"type": "-_"}), f"{FIRST_CHART}.dataset.type", "must be the name"),
+    (content_of(dataset={"type": 1}), f"{FIRST_CHART}.dataset.type", "must be the name"),
+    (
+        content_of(dataset={"type": "jion", "sources": []}),
+        f"{FIRST_CHART}.dataset.type",
+        '"jion" is not a transformation',
+    ),
+    (
+        content_of(dataset={"type": "x", "series_title": 1}),
+        f"{FIRST_CHART}.dataset.series_title",
+        "must be a string",
+    ),
+    (
+        content_of(dataset={"type": "OTQL", "query_id": 1.5}),
+        f"{FIRST_CHART}.dataset.query_id",
+        "must be a string",
+    ),
+    (
+        content_of(dataset={"type": "OTQL", "query_id": 1, "query_text": "a"}),
+        f"{FIRST_CHART}.dataset.query_text",
+        "must not stand beside query_id",
+    ),
+    (
+        content_of(dataset={"type": "OTQL", "query_id": 1, "precision": "FULL"}),
+        f"{FIRST_CHART}.dataset.precision",
+        'must be one of "FULL_PRECISION"',
+    ),
+    (
+        content_of(dataset={"type": "data_file", "uri": "a", "json_path": "$"}),
+        f"{FIRST_CHART}.dataset.json_path",
+        "is not a key here",
+    ),
+    (
+        content_of(dataset={"type": "activities_analytics"}),
+        f"{FIRST_CHART}.dataset.query_json",
+        "is missing",
+    ),
+    (
+        content_of(dataset={"type": "join", "sources": [{"type": "OTQL", "query_id": []}]}),
+        f"{FIRST_CHART}.dataset.sources[0].query_id",
+        "must be a string",
+    ),
+    (
+        content_of(dataset={"type": "data_ingestion", "query_json": {**QUERY, "sample_factor": "1"}}),
+        f"{FIRST_CHART}.dataset.query_json.sample_factor",
+        "must be a number",
+    ),
+    (
+        content_of(dataset={"type": "OTQL", "query_id": 1, "adapt_to_scope": "true"}),
+        f"{FIRST_CHART}.dataset.adapt_to_scope",
+        "must be true or false",
+    ),
+    (
+        {"available_filters": [{"technical_name": "a"}]},
+        "available_filters[0].values_query",
+        "is missing",
+    ),
+    (
+        {"available_filters": [{**FILTER, "values_retrieve_method": "List"}]},
+        "available_filters[0].values_retrieve_method",
+        'must be "Query"',
+    ),
+    (
+        {"available_filters": [{**FILTER, "query_fragments": [{"type": "OTQL"}]}]},
+        "available_filters[0].query_fragments[0].fragment",
+        "is missing",
+    ),
+    (
+        {"available_filters": [{**FILTER, "query_fragments": [{"type": "x", "fragment": {}}]}]},
+        "available_filters[0].query_fragments[0].fragment",
+        "must be a string or a list",
+    ),
+    (
+        {"available_filters": [{**FILTER, "query_fragments": [{"type": "x", "fragment": [{}]}]}]},
+        "available_filters[0].query_fragments[0].fragment[0].dimension_name",
+        "is missing",
+    ),
+]
+
+
+@pytest.mark.parametrize(("content", "path", "said"), REFUSED)
 def test_what_does_not_fit_is_refused_with_its_path(content: object, path: str, said: str) -> None:
     found = problems(content)
     assert list(found) == [path]

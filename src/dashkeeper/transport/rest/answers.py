@@ -93,10 +93,9 @@ def failure(
         is_in_body_terms: Whether the error's paths are the body's already.
         headers: To be sent with it.
     """
-    info, bad = ErrorInfo(), BadRequest()
-    for detail in error.details:
-        info = detail.value(ErrorInfo) or info
-        bad = detail.value(BadRequest) or bad
+    details = {detail.type_name: detail.message_bytes for detail in error.details}
+    info = ErrorInfo.from_binary(details.get(ErrorInfo.desc().type_name, b""))
+    bad = BadRequest.from_binary(details.get(BadRequest.desc().type_name, b""))
     violations = [
         {
             "field": found.field if is_in_body_terms else translated(found.field, message),

@@ -6,7 +6,6 @@ mandatory, a list may be left out. Reader, writer, paths and the OpenAPI descrip
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -67,6 +66,8 @@ TRANSFORMATIONS: Mapping[str, str] = {
 }
 """The `type` of each transformation, by its field in Dataset."""
 
+NODE_TYPES: Mapping[str, str] = {**SOURCES, **TRANSFORMATIONS}
+
 OPTIONS: Mapping[ChartType, str] = {
     ChartType.PIE: "pie_options",
     ChartType.BARS: "bars_options",
@@ -101,21 +102,6 @@ FIXED = frozenset({"organisation_id", "community_id"})
 
 _IMPLICIT = 2
 """Of google.protobuf.FeatureSet.FieldPresence: a scalar that is always there."""
-
-
-def folded(name: str) -> str:
-    """Return a dataset's `type` as names are compared: without case, `-` and `_`."""
-    return re.sub("[-_]", "", name).lower()
-
-
-NODES: Mapping[str, DescField] = {
-    folded(word): field
-    for field in Dataset.desc().fields
-    if (word := {**SOURCES, **TRANSFORMATIONS}.get(field.name)) is not None
-}
-"""The field in Dataset for each known `type`, folded."""
-
-NODE_TYPES: Mapping[str, str] = {**SOURCES, **TRANSFORMATIONS}
 
 
 @cache

@@ -25,6 +25,7 @@ PARAMETERS: Mapping[str, str] = {
     "page_size": "max_results",
     "request_id": "Idempotency-Key",
     "change_message": "X-Change-Message",
+    "must_be_first": "If-None-Match",
     "etag": "If-Match",
     "content": "",
 }
@@ -46,6 +47,7 @@ _REQUESTS = {method.input.type_name for method in RegistrationsService.desc().me
 
 _STEP = re.compile(r'\.?([A-Za-z_][A-Za-z0-9_-]*)|(\[(?:\d+|"(?:[^"\\]|\\.)*")\])')
 _PATH_IN_TEXT = re.compile(r"\bcontent(?:\.[a-z_]+(?:\[\d+\])*)+")
+_NAME_IN_TEXT = re.compile(rf"\b(?:{'|'.join(name for name in PARAMETERS if '_' in name)})\b")
 _CONSTANT = re.compile(r"\b[A-Z][A-Z]*(?:_[A-Z]+)+\b")
 
 
@@ -64,6 +66,7 @@ def translated(path: str, message: DescMessage) -> str:
 
 def in_words(text: str) -> str:
     """Return the text of an error with the paths and words of the REST form in it."""
+    text = _NAME_IN_TEXT.sub(lambda found: PARAMETERS[found[0]], text)
     text = _PATH_IN_TEXT.sub(lambda found: translated(found[0], UpdateContentRequest.desc()), text)
     return _CONSTANT.sub(lambda found: _constants().get(found[0], found[0]), text)
 

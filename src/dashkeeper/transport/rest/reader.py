@@ -22,6 +22,7 @@ from dashkeeper.gen.registrations.v1.chart_pb import Chart
 from dashkeeper.gen.registrations.v1.dataset_pb import Dataset
 from dashkeeper.gen.registrations.v1.filter_pb import DimensionFilterList, QueryFragment
 from dashkeeper.gen.registrations.v1.source_pb import OtherSource
+from dashkeeper.services.contents import FRAGMENT_NAMES, NODE_NAMES, folded
 from dashkeeper.strict_json import StrictJSONError, member, parse
 from dashkeeper.transport.rest import form
 
@@ -35,10 +36,9 @@ M = TypeVar("M", bound=Message)
 _MAX_SHOWN = 100
 _CHART_FIELDS = form.fields(Chart.desc())
 _FRAGMENT_FIELDS = form.fields(QueryFragment.desc())
-_SERIES_TITLE = form.fields(Dataset.desc())["series_title"]
-_OTHER = form.fields(Dataset.desc())["other"]
+_DATASET_FIELDS = form.fields(Dataset.desc())
+_SERIES_TITLE = _DATASET_FIELDS["series_title"]
 _FILTERS = form.fields(DimensionFilterList.desc())["filters"]
-_SOURCE_TYPES = {form.folded(word): word for word in form.SOURCES.values()}
 
 
 class ReadError(InvalidRequestError):
@@ -164,12 +164,12 @@ class _Reader:
         if name is _ABSENT:
             self._problem(member(path, "type"), "is missing")
             return dataset
-        if not isinstance(name, str) or not form.folded(name):
+        if not isinstance(name, str) or not folded(name):
             self._problem(member(path, "type"), "must be the name of a data source or of a transformation")
             return dataset
-        node = form.NODES.get(form.folded(name))
-        if node is None:
+        if (known := NODE_NAMES.get(folded(name))) is None:
             return self._other_source(dataset, name, value, path)
+        node = _DATASET_FIELDS[known]
         assert isinstance(node.value, DescFieldValueMessage)
         desc = node.value.message
         if "series_title" in value:
@@ -195,14 +195,14 @@ class _Reader:
         self.fill(dataset, {"series_title": _SERIES_TITLE}, title, (), path)
         rest = {key: inner for key, inner in value.items() if key not in {"type", "series_title"}}
         text = json.dumps(rest, ensure_ascii=False, separators=(",", ":")) if rest else ""
-        dataset[_OTHER] = OtherSource(type=name, json=text)
+        dataset[_DATASET_FIELDS["other"]] = OtherSource(type=name, json=text)
         return dataset
 
     def _query_fragment(self, value: dict[str, Any], path: str) -> Message:
         fragment = QueryFragment()
         mandatory = (*form.mandatory(QueryFragment.desc()), "fragment")
         self.fill(fragment, _BASE_OF_FRAGMENT, value, mandatory, path, ignored=("fragment",))
-        fragment.type = _SOURCE_TYPES.get(form.folded(fragment.type), fragment.type)
+        fragment.type = FRAGMENT_NAMES.get(folded(fragment.type), fragment.type)
         what, path = value.get("fragment", _ABSENT), member(path, "fragment")
         if isinstance(what, str):
             fragment[_FRAGMENT_FIELDS["text"]] = what

@@ -8,12 +8,14 @@ from urllib.parse import quote
 
 from protobuf.wkt import FieldMask
 
-from dashkeeper.errors import AbortedError, InvalidRequestError, NotFoundError, Violation
+from dashkeeper.errors import InvalidRequestError, NotFoundError, Violation
 from dashkeeper.gen.registrations.v1.changes_pb import CreateRequest, DeleteRequest, UpdateRequest
 from dashkeeper.gen.registrations.v1.content_pb import DashboardContent
 from dashkeeper.gen.registrations.v1.contents_pb import GetContentRequest, UpdateContentRequest
 from dashkeeper.gen.registrations.v1.registration_pb import DashboardRegistration
 from dashkeeper.gen.registrations.v1.registrations_pb import GetRequest, ListRequest
+from dashkeeper.services.registration_changes import missing
+from dashkeeper.services.writes import check_etag
 from dashkeeper.transport.rest import form, headers
 from dashkeeper.transport.rest.reader import read
 from dashkeeper.transport.rest.writer import write
@@ -213,7 +215,7 @@ def _read(exchange: Exchange, resource: Message, etag: str) -> Answer:
     """Answer a resource, if the conditions say so (RFC 9110 §13.2.2)."""
     wanted = headers.tags(exchange.headers, _IF_MATCH)
     if wanted is not None and not wanted.any and etag not in wanted.strong:
-        raise _stale(exchange.id, etag)
+        check_etag("registration", exchange.id, etag, headers.NEVER, required=False)
     known = headers.tags(exchange.headers, _IF_NONE_MATCH)
     if known is not None and (known.any or etag in (*known.strong, *known.weak)):
         return Answer(304, headers={"etag": f'"{etag}"'})
@@ -264,11 +266,7 @@ def _etag(exchange: Exchange, current: str | None) -> str:
 def _check_organisation(exchange: Exchange, organisation_id: str) -> None:
     asked = exchange.query.get("organisation_id")
     if asked is not None and asked != organisation_id:
-        raise NotFoundError(
-            f'there is no registration "{exchange.id}" of organisation "{asked}"',
-            reason="REGISTRATION_NOT_FOUND",
-            metadata={"id": exchange.id},
-        )
+        raise missing(exchange.id)
 
 
 def _check_fixed(given: DashboardRegistration, current: DashboardRegistration) -> None:
@@ -279,11 +277,3 @@ def _check_fixed(given: DashboardRegistration, current: DashboardRegistration) -
     ]
     if problems:
         raise InvalidRequestError.of(problems)
-
-
-def _stale(id_: str, etag: str) -> AbortedError:
-    return AbortedError(
-        f'registration "{id_}" has another etag by now: read it again',
-        reason="ETAG_MISMATCH",
-        metadata={"id": id_, "current_etag": etag},
-    )

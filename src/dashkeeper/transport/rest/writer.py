@@ -7,6 +7,7 @@ them. So a PUT of a content, which replaces the whole of it, drops them.
 from __future__ import annotations
 
 import json
+from math import copysign
 from typing import TYPE_CHECKING, Any, cast
 
 from protobuf import (
@@ -85,7 +86,8 @@ def milliseconds(timestamp: Timestamp) -> int:
 
 def _plain(value: float) -> float:
     """Return a whole number without its fraction, as a person writes it."""
-    return int(value) if value.is_integer() and abs(value) < _EXACT else value
+    is_plain = value.is_integer() and abs(value) < _EXACT and not (value == 0 and copysign(1, value) < 0)
+    return int(value) if is_plain else value
 
 
 def _word(value: int, enum: DescEnum) -> str | int:
