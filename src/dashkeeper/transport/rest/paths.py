@@ -48,6 +48,7 @@ _REQUESTS = {method.input.type_name for method in RegistrationsService.desc().me
 _STEP = re.compile(r'\.?([A-Za-z_][A-Za-z0-9_-]*)|(\[(?:\d+|"(?:[^"\\]|\\.)*")\])')
 _PATH_IN_TEXT = re.compile(r"\bcontent(?:\.[a-z_]+(?:\[\d+\])*)+")
 _NAME_IN_TEXT = re.compile(rf"\b(?:{'|'.join(name for name in PARAMETERS if '_' in name)})\b")
+_BETWEEN = re.compile(r"must be greater than or equal to (\S+) and less than or equal to (\S+)")
 _CONSTANT = re.compile(r"\b[A-Z][A-Z]*(?:_[A-Z]+)+\b")
 
 
@@ -66,6 +67,7 @@ def translated(path: str, message: DescMessage) -> str:
 
 def in_words(text: str) -> str:
     """Return the text of an error with the paths and words of the REST form in it."""
+    text = _BETWEEN.sub(r"must be between \1 and \2", text.replace("value is required", "must not be empty"))
     text = _NAME_IN_TEXT.sub(lambda found: PARAMETERS[found[0]], text)
     text = _PATH_IN_TEXT.sub(lambda found: translated(found[0], UpdateContentRequest.desc()), text)
     return _CONSTANT.sub(lambda found: _constants().get(found[0], found[0]), text)
