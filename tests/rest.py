@@ -35,6 +35,7 @@ class Rest:
 
     def __init__(self, server: RunningServer, project_id: str, **claims: Any) -> None:
         self.project_id = project_id
+        self.authorization = f"Bearer {make_token(project_id, **claims)}"
         self._http = httpx.Client(
             base_url=server.http,
             timeout=60,

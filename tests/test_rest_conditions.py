@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def rest(server: RunningServer, project_id: str) -> Iterator[Rest]:
-    client = Rest(server, project_id)
+def rest(sqlite_server: RunningServer, project_id: str) -> Iterator[Rest]:
+    client = Rest(sqlite_server, project_id)
     yield client
     client.close()
 
