@@ -92,3 +92,12 @@ def test_api_examples_answer_as_the_page_says(base_url: str) -> None:
     assert answers[10].partition(" ")[2] == answers[11].partition(" ")[2], (
         "the same request id, the same answer"
     )
+
+
+def test_rest_document_creates_fills_changes_and_deletes(base_url: str) -> None:
+    output = run(["bash", "-euc"], blocks("docs/rest.md", "bash"), base_url)
+    assert '"status":"error"' not in output
+    assert output.count('"query_id":"701"') == 2
+    assert '"count":1,"total":1,"first_result":0,"max_results":10' in output
+    assert '"title":"Audience overview"' in output
+    assert output.endswith('{"status":"ok","data":{}}{"status":"ok","data":{}}')
