@@ -214,3 +214,12 @@ def test_registration_table_of_options_has_each_option_of_each_chart() -> None:
         chart: {row[0] for row in rows if row[column]} for column, chart in enumerate(heading) if column
     }
     assert documented == options
+
+
+def test_rest_document_creates_fills_changes_and_deletes(base_url: str) -> None:
+    output = run(["bash", "-euc"], blocks("docs/rest.md", "bash"), base_url)
+    assert '"status":"error"' not in output
+    assert output.count('"query_id":"701"') == 2
+    assert '"count":1,"total":1,"first_result":0,"max_results":10' in output
+    assert '"title":"Audience overview"' in output
+    assert output.endswith('{"status":"ok","data":{}}{"status":"ok","data":{}}')

@@ -54,6 +54,7 @@ def erase_some(conn: Connection, project_id: str) -> int:
     _forget(conn, answers)
     return len(found) + len(registered) + len(answers)
 
+
 def forget_expired(conn: Connection, now: int) -> int:
     """Delete some of the answers that have expired; return how many."""
     expired = requests.c.created_at <= now - LIFETIME
