@@ -129,13 +129,13 @@ def test_dev_secret_is_made_for_its_owner_alone(dev: DevServer) -> None:
 
 def test_dev_greeting_holds_a_call_for_each_protocol(dev: DevServer) -> None:
     programs = [Path(command.split()[0]).name for command in dev.commands]
-    assert programs == ["curl", "curl", "curl", "buf", "buf", "grpcurl"]
+    assert programs == ["curl", "curl", "curl", "curl", "buf", "buf", "grpcurl"]
     assert dev.token not in (dev.folder / "log").read_text()
 
 
 def test_dev_greeting_curl_commands_work_as_printed(dev: DevServer) -> None:
     need("curl")
-    listing, getting, home = (command for command in dev.commands if command.startswith("curl "))
+    listing, getting, home, by_rest = (command for command in dev.commands if command.startswith("curl "))
     names = [dashboard["name"] for dashboard in dev.paste(listing)["dashboards"]]
     assert {"Growth KPIs", "Revenue"} <= {*names}
     dashboard = dev.paste(getting)["dashboard"]
@@ -149,6 +149,7 @@ def test_dev_greeting_curl_commands_work_as_printed(dev: DevServer) -> None:
         for card in section["cards"]
         for chart in card["charts"]
     ]
+    assert [registration["title"] for registration in dev.paste(by_rest)["data"]] == ["Audience"]
     assert charts == ["CHART_TYPE_METRIC", "CHART_TYPE_AREA", "CHART_TYPE_PIE"]
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from protobuf import DescFieldValueMessage
 
@@ -172,6 +173,22 @@ def test_registration_contents_are_read_back_as_they_were_sent(registration_answ
             chart.type for section in content.sections for card in section.cards for chart in card.charts
         }
     assert drawn == {*CHARTS}, "one for each type of chart"
+
+
+def test_registration_content_by_rest_is_the_one_of_the_example_before(base_url: str) -> None:
+    *_, example = re.findall(
+        r"^put '(.*?)'$", blocks("docs/registrations.md", "bash"), re.DOTALL | re.MULTILINE
+    )
+    headers = {"authorization": f"Bearer {make_token('demo')}", "x-project-id": "demo"}
+    body: dict[str, object] = {"title": "Orders", "scopes": [], "segment_ids": [], "builder_ids": []}
+    body |= {"organisation_id": "rest", "community_id": "rest"}
+    content = json.loads(blocks("docs/registrations.md", "json"))
+    with httpx.Client(base_url=base_url, headers=headers) as client:
+        registration_id = client.post("/v1/dashboards", json=body).json()["data"]["id"]
+        assert client.put(f"/v1/dashboards/{registration_id}/content", json=content).status_code == 200
+        read = client.post("/registrations.v1.RegistrationsService/GetContent", json={"id": registration_id})
+    found = DashboardContent.from_json(json.dumps(read.json()["contentWrapper"]["content"]))
+    assert found.to_binary() == DashboardContent.from_json(example).to_binary()
 
 
 def test_registration_content_is_refused_as_the_page_says(registration_answers: list[str]) -> None:
