@@ -71,6 +71,8 @@ class Call:
     request_id: str = ""
     caller: Caller | None = None
     error: ConnectError | None = None
+    change_message: str = ""
+    """Why the caller makes the change, as it says: for the log, beside the history."""
     refusal: str = ""
     """Why the token wasn't taken: for the log, not for the caller."""
     started: float = 0.0
@@ -134,9 +136,11 @@ class Pipeline:
         if call.caller is None:  # an adapter forgot to admit: refuse rather than serve
             raise UnauthenticatedError("not admitted")
         procedure_name, service, function_name = self._functions[request.desc().type_name]
-        if procedure_name != call.procedure:  # whoever may write may read too
-            assert REQUIRED_SCOPE[procedure_name] == READ, f"{call.procedure} must not call {procedure_name}"
+        if procedure_name != call.procedure and REQUIRED_SCOPE[procedure_name] != READ:
+            # Whoever may write may read too; nothing else may be called on the way.
+            raise RuntimeError(f"{call.procedure} must not call {procedure_name}")
         validate(request)
+        call.change_message = getattr(request, "change_message", call.change_message)
         return await getattr(service.acting_for(call.caller), function_name)(request, ctx)
 
     def fail(self, call: Call, error: BaseException) -> ConnectError:
@@ -178,6 +182,7 @@ class Pipeline:
                 "duration_ms": round((time.perf_counter() - call.started) * 1000, 3),
                 "request_bytes": call.request_bytes,
                 "reply_bytes": call.reply_bytes,
+                **({"change_message": call.change_message} if call.change_message else {}),
                 **({"refusal": call.refusal} if call.refusal else {}),
             },
         )
