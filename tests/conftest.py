@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.server import RunningServer
 
-pytest_plugins = ["tests.stores"]
+pytest_plugins = ["tests.stores", "tests.cluster"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tests.dashboard_model import without_unforeseeable
-from tests.history_checker import Answer, Call, Json
+from dashkeeper.gen.dashboards.v1.dashboards_connect import DashboardsService
+from tests.dashboard_model import WRITES, DashboardModel, without_unforeseeable
+from tests.history_checker import Answer, Call, Json, Model
+from tests.request_ids import WithRequestIds
 from tests.tiles import insight, markdown
+from tests.workload import walk
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from random import Random
+
+    from tests.workload import Do
 
 DASHBOARDS = ("a", "b", "c")
 
@@ -38,13 +43,13 @@ class DashboardCalls:
         self._random = random
         self._last_seen: dict[str, Json] = {}
 
-    def learn(self, answer: Json) -> None:
-        """Take note of an answer: its etag goes into calls to come, stale by then or not."""
+    def learn(self, request: Json, answer: Json) -> None:
+        """See Calls."""
         if (dashboard := answer.get("dashboard", {})).get("etag"):
             self._last_seen[dashboard["id"]] = dashboard
 
     def next(self, title: str) -> tuple[str, Json]:
-        """Return a method and a request; the title is this call's and no other's."""
+        """See Calls."""
         random, chance = self._random, self._random.random
         (method,) = random.choices([*_SHARES], [*_SHARES.values()])
         name = random.choice(DASHBOARDS)
@@ -103,24 +108,55 @@ class DashboardCalls:
         return [random.choice(makers)(name, random.choice("xy"), y=random.randint(0, 2)) for name in names]
 
 
-def by_dashboard(call: Call) -> Mapping[str, Call]:
-    """Return what a call is to each dashboard, without what no model can know.
+class DashboardWorkload:
+    """Calls of DashboardsService: implements Workload."""
 
-    List is a read of each, there or not: that they are read at one moment, no specification promises.
-    """
-    if call.method != "List":
-        answer = call.answer
-        if answer is not None:
-            body = {name: value for name, value in answer.body.items() if name != "nextPageToken"}
-            answer = replace(answer, body=body)
-            if call.request.get("validateOnly"):
-                answer = without_unforeseeable(answer)
-        return {call.request.get("dashboardId") or call.request["id"]: replace(call, answer=answer)}
-    assert call.answer is not None
-    found: Mapping[str, list[Json]] = {name: [] for name in DASHBOARDS}
-    for dashboard in call.answer.body.get("dashboards", []):
-        found[dashboard["id"]].append(dashboard)
-    return {
-        name: replace(call, answer=Answer(call.answer.code, {"dashboards": listed}))
-        for name, listed in found.items()
-    }
+    service = DashboardsService.desc()
+    writes = WRITES
+
+    def begin(self, do: Do) -> None:
+        """See Workload. The calls create the dashboards."""
+
+    def calls(self, random: Random) -> DashboardCalls:
+        """See Workload."""
+        return DashboardCalls(random)
+
+    def parts(self, call: Call) -> Mapping[str, Sequence[Call]]:
+        """See Workload.
+
+        List is a read of each, there or not: that they are read at one moment, no specification promises.
+        """
+        if call.request.get("pageToken"):
+            return {}
+        if call.method != "List":
+            answer = call.answer
+            if answer is not None:
+                body = {name: value for name, value in answer.body.items() if name != "nextPageToken"}
+                answer = replace(answer, body=body)
+                if call.request.get("validateOnly"):
+                    answer = without_unforeseeable(answer)
+            return {call.request.get("dashboardId") or call.request["id"]: [replace(call, answer=answer)]}
+        assert call.answer is not None
+        found: Mapping[str, list[Json]] = {name: [] for name in DASHBOARDS}
+        for dashboard in call.answer.body.get("dashboards", []):
+            found[dashboard["id"]].append(dashboard)
+        return {
+            name: [replace(call, answer=Answer(call.answer.code, {"dashboards": listed}))]
+            for name, listed in found.items()
+        }
+
+    def model(self, name: str, calls: Sequence[Call]) -> Model[Any]:
+        """See Workload."""
+        return WithRequestIds(DashboardModel(name, calls), WRITES)
+
+    def read_all(self, name: str, dos: Sequence[Do]) -> Sequence[Call]:
+        """Read a dashboard and its history on both servers, and every revision on one or the other."""
+        for do in dos:
+            do("Get", {"id": name})
+            do("List", {"showDeleted": True})
+        pages = walk(dos[0], "ListRevisions", name)
+        numbers = [int(revision["revision"]) for page in pages for revision in page.get("revisions", [])]
+        assert numbers == list(range(len(numbers), 0, -1)), "revisions have a gap or a double"
+        for number in range(1, len(numbers) + 2):
+            dos[number % len(dos)]("GetRevision", {"id": name, "revision": str(number)})
+        return ()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,8 +22,9 @@ if TYPE_CHECKING:
 
 WRITES = ("Create", "Update", "Upsert", "Delete", "Undelete", "Restore")
 
+PURGE_AFTER = timedelta(days=30)
+
 _CONTENT = ("name", "description", "labels", "tiles")
-_PURGE_AFTER = timedelta(days=30)
 _NOT_FOUND = Answer("not_found", reason="DASHBOARD_NOT_FOUND")
 _NO_REVISION = Answer("not_found", reason="REVISION_NOT_FOUND")
 _EXISTS = Answer("already_exists", reason="DASHBOARD_EXISTS")
@@ -38,19 +38,8 @@ class Revision:
     entry: Json
 
 
-class Answered(NamedTuple):
-    """What a write under a request id was, and what it answered."""
-
-    request: str
-    answer: str
-
-
-class State(NamedTuple):
-    """A dashboard with all its past."""
-
-    revisions: tuple[Revision, ...] = ()
-    answers: frozenset[tuple[tuple[str, str], Answered]] = frozenset()
-    """By method and request id."""
+State = tuple[Revision, ...]
+"""A dashboard with all its past."""
 
 
 class _Change(NamedTuple):
@@ -73,40 +62,24 @@ class DashboardModel:
         self._subject = subject
         self._seen = _Seen(calls)
         self._revisions: dict[str, Revision] = {}
-        self._answered: defaultdict[tuple[str, str], set[Answered]] = defaultdict(set)
 
     def initial(self) -> State:
         """See Model."""
-        return State()
+        return ()
 
-    def step(self, state: State, method: str, request: Json) -> tuple[Answer, State] | None:
+    def step(self, state: State, method: str, request: Json) -> Sequence[tuple[Answer, State]]:
         """See Model."""
         if method not in WRITES:
-            return self._read(state.revisions, method, request), state
-        request_id = request.get("requestId", "").lower()
-        key = (method, request_id)
-        said = _text({name: value for name, value in request.items() if name != "requestId"})
-        for answered in self._answered[key]:  # in any order that was tried
-            if (key, answered) in state.answers:
-                if answered.request != said:
-                    return Answer("invalid_argument", reason="REQUEST_ID_REUSED"), state
-                return Answer(body=json.loads(answered.answer)), state
-        outcome = self._write(state.revisions, method, request)
+            return [(self._read(state, method, request), state)]
+        outcome = self._write(state, method, request)
         if outcome is None:
-            return None
+            return []
         answer, revision = outcome
-        if request.get("validateOnly") or answer.code != "ok":
-            return without_unforeseeable(answer) if request.get("validateOnly") else answer, state
-        revisions, answers = state
-        if revision is not None:
-            revisions = (*revisions, revision)
-        if request_id:
-            answered = Answered(said, _text(answer.body))
-            self._answered[key].add(answered)
-            answers |= {(key, answered)}
-        return answer, State(revisions, answers)
+        if request.get("validateOnly"):
+            return [(without_unforeseeable(answer), state)]
+        return [(answer, state if revision is None else (*state, revision))]
 
-    def _read(self, revisions: tuple[Revision, ...], method: str, request: Json) -> Answer:
+    def _read(self, revisions: State, method: str, request: Json) -> Answer:
         current = revisions[-1].dashboard if revisions else None
         match method:
             case "Get":
@@ -127,9 +100,7 @@ class DashboardModel:
             case _:
                 raise ValueError(method)
 
-    def _write(
-        self, revisions: tuple[Revision, ...], method: str, request: Json
-    ) -> tuple[Answer, Revision | None] | None:
+    def _write(self, revisions: State, method: str, request: Json) -> tuple[Answer, Revision | None] | None:
         """Return the answer and the new revision, if there is one; None where that was seen otherwise."""
         current = revisions[-1].dashboard if revisions else None
         number = len(revisions) + 1
@@ -164,7 +135,7 @@ class DashboardModel:
         if request.get("validateOnly"):
             return self._answer(method, _preview(dashboard, current), changed), None
         if method == "Delete":
-            dashboard |= {"deletedAt": now, "purgeAt": _later(now, _PURGE_AFTER)}
+            dashboard |= {"deletedAt": now, "purgeAt": later(now, PURGE_AFTER)}
         entry = {
             "revision": str(number),
             "etag": etag,
@@ -180,7 +151,7 @@ class DashboardModel:
             return None
         return self._answer(method, dashboard, changed), self._revision(dashboard, entry)
 
-    def _change(self, revisions: tuple[Revision, ...], method: str, request: Json) -> _Change | Answer:
+    def _change(self, revisions: State, method: str, request: Json) -> _Change | Answer:
         """Return what the write makes of the content, or the error that it ends with."""
         current = revisions[-1].dashboard if revisions else None
         if (refusal := _refusal(current, method, request)) is not None:
@@ -328,7 +299,8 @@ def _paths(request: Json) -> Sequence[str]:
     return mask.split(",") if mask else [path for path in updatable if request.get(path)]
 
 
-def _later(moment: str, days: timedelta) -> str:
+def later(moment: str, days: timedelta) -> str:
+    """Return the time of a Timestamp as JSON, some days later."""
     return (date.fromisoformat(moment[:10]) + days).isoformat() + moment[10:]
 
 

@@ -2,7 +2,7 @@
 
 J. M. Wing and C. Gong, "Testing and Verifying Concurrent Objects", 1993; with the memory of states
 that were tried, as G. Lowe, "Testing for linearizability", 2017. A history is linearizable if the
-part of each object is, so each dashboard is searched apart. Nothing here knows of dashboards.
+part of each object is, so each resource is searched apart. Nothing here knows of any kind of resource.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
 State = TypeVar("State", bound="Hashable")
 
@@ -60,11 +60,12 @@ class Model(Protocol[State]):
         """Return the state before every call."""
         ...
 
-    def step(self, state: State, method: str, request: Json) -> tuple[Answer, State] | None:
-        """Return what the call answers in this state and the state after it, equal if nothing changed.
+    def step(self, state: State, method: str, request: Json) -> Iterable[tuple[Answer, State]]:
+        """Return what the call may answer in this state, with the state after it, equal if nothing changed.
 
-        What a server is free to choose, such as an etag, is what somebody has seen of it. None where
-        the state after the call isn't the one that somebody has seen in its place.
+        What a server is free to choose, such as an etag, is what somebody has seen of it. Nothing where
+        the state after the call isn't one that somebody has seen in its place. Of outcomes with one
+        answer, all change the state or none does.
         """
         ...
 
@@ -144,13 +145,11 @@ class _Search(Generic[State]):
             settled = node
             for index in self._next_known(node):
                 call = self.known[index]
-                after = self._step(node.state, call)
-                if after is None:
-                    continue
-                if after == node.state:
-                    settled = self._with_known(settled, index, after)
-                else:
-                    following.append(self._with_known(node, index, after))
+                for after in self._step(node.state, call):
+                    if after == node.state:
+                        settled = self._with_known(settled, index, after)
+                    else:
+                        following.append(self._with_known(node, index, after))
             if settled is node:
                 return node, following + list(self._with_unknown(node))
             node = settled
@@ -166,13 +165,12 @@ class _Search(Generic[State]):
             horizon = min(horizon, self.known[index].end)
             yield index
 
-    def _step(self, state: State, call: Call) -> State | None:
-        """Return the state after the call; None if it can't come in this state."""
+    def _step(self, state: State, call: Call) -> Iterator[State]:
+        """Give the states that may be there after the call; none if it can't come in this state."""
         self.steps += 1
-        outcome = self._model.step(state, call.method, call.request)
-        if outcome is None or (call.answer is not None and not outcome[0].explains(call.answer)):
-            return None
-        return outcome[1]
+        for answer, after in self._model.step(state, call.method, call.request):
+            if call.answer is None or answer.explains(call.answer):
+                yield after
 
     def _with_known(self, node: _Node[State], index: int, after: State) -> _Node[State]:
         done, first = node.done | 1 << index, node.first
@@ -186,9 +184,10 @@ class _Search(Generic[State]):
         for index, call in enumerate(self._unknown):
             if node.unknown_done >> index & 1 or call.start > horizon:
                 continue
-            after = self._step(node.state, call)
-            if after is not None and after != node.state:
-                yield _Node(node.first, node.done, node.unknown_done | 1 << index, after, (node.order, call))
+            for after in self._step(node.state, call):
+                if after != node.state:
+                    done = node.unknown_done | 1 << index
+                    yield _Node(node.first, node.done, done, after, (node.order, call))
 
     def describe(self, node: _Node[State]) -> str:
         order = _as_list(node)
@@ -199,8 +198,8 @@ class _Search(Generic[State]):
         ]
         for index in self._next_known(node):
             call = self.known[index]
-            outcome = self._model.step(node.state, call.method, call.request)
-            expected = "a state that others saw otherwise" if outcome is None else outcome[0]
+            answers = [str(answer) for answer, _ in self._model.step(node.state, call.method, call.request)]
+            expected = " or ".join(answers) or "a state that others saw otherwise"
             lines.append(f"  {call}\n    expected {expected}")
         return "\n".join(lines)
 

@@ -98,3 +98,14 @@ def test_write_that_fails_or_changes_nothing_leaves_no_revision(
     one_api.call(method, {**request_, "changeMessage": "why"})
     assert stored_revisions(server, project_id, "a") == before
     assert len(before) == 1
+
+
+def test_change_message_is_in_the_line_that_the_call_leaves_in_the_log(
+    sqlite_server: RunningServer, project_id: str
+) -> None:
+    api = Api(sqlite_server, "connect-json", make_token(project_id), project_id)
+    api.call("Create", {"name": "A", "changeMessage": "because"})
+    api.call("List", {})
+    api.close()
+    lines = [line for line in sqlite_server.log_records() if line.get("project") == project_id]
+    assert [line.get("change_message") for line in lines] == ["because", None]

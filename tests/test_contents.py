@@ -29,29 +29,18 @@ from dashkeeper.gen.registrations.v1.content_pb import Card, DashboardContent, S
 from dashkeeper.gen.registrations.v1.contents_pb import UpdateContentRequest
 from dashkeeper.gen.registrations.v1.dataset_pb import Dataset, Join
 from dashkeeper.gen.registrations.v1.filter_pb import Filter, QueryFragment
-from dashkeeper.gen.registrations.v1.source_pb import OtherSource, OtqlSource
 from dashkeeper.services.contents import compacted
 from dashkeeper.validation import validate
 from tests.attack import field
 from tests.contents import PROFILE, contents
 from tests.datasets import ANALYTICS, NODES, folded
+from tests.large_contents import DEEP, LARGE, OTQL, charts, deep_request, large_request, other
 from tests.violations import violations, violations_of_content
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from protobuf import DescField, Message
-
-OTQL = Dataset(node=Oneof("otql", OtqlSource(query=Oneof("query_id", "701"))))
-
-
-def charts(*datasets: Dataset) -> DashboardContent:
-    shown = [Chart(type=ChartType.BARS, dataset=dataset) for dataset in datasets]
-    return DashboardContent(sections=[Section(cards=[Card(w=1, h=1, charts=shown)])])
-
-
-def other(text: str = "", name: str = "mine") -> Dataset:
-    return Dataset(node=Oneof("other", OtherSource(type=name, json=text)))
 
 
 @settings(PROFILE, max_examples=150)
@@ -281,54 +270,16 @@ def test_json_of_more_than_20000_values_in_all_is_refused() -> None:
     assert path == "sections[0].cards[0].charts[2].dataset.other.json"
 
 
-def nested(numbers: tuple[int, ...], times: int) -> bytes:
-    body = b""
-    for _ in range(times):
-        for number in reversed(numbers):
-            body = field(number, body)
-    return body
-
-
-DEEP = {
-    "sources": lambda times: nested((19, 1), times),
-    "buckets": lambda times: field(22, field(2, nested((2,), times))),
-    "unknown": lambda times: nested((99,), times),
-}
-
-
 @pytest.mark.parametrize("times", [17, 25, 46, 47, 48, 49, 100, 2_000, 10_000])
-@pytest.mark.parametrize("make_dataset", DEEP.values(), ids=DEEP)
-def test_content_however_deep_is_refused(make_dataset: Callable[[int], bytes], times: int) -> None:
-    request = field(1, b"reg_1") + field(2, field(2, field(2, field(6, field(4, make_dataset(times))))))
+@pytest.mark.parametrize("name", DEEP)
+def test_content_however_deep_is_refused(name: str, times: int) -> None:
     with pytest.raises(InvalidRequestError):
-        validate(decode(request, "proto", UpdateContentRequest, max_bytes=4 << 20))
+        validate(decode(deep_request(name, times), "proto", UpdateContentRequest, max_bytes=4 << 20))
 
 
-def large(dataset: Dataset, count: int) -> DashboardContent:
-    joined = Dataset(node=Oneof("join", Join(sources=[dataset] * count)))
-    cards = [Card(w=1, h=1, charts=[Chart(type=ChartType.BARS, dataset=joined)]) for _ in range(950)]
-    return DashboardContent(sections=[Section(cards=cards)])
-
-
-LARGE: dict[str, tuple[DashboardContent, bool]] = {
-    "sources": (large(OTQL, 18), True),
-    "json": (large(other('{"a": 1}'), 18), True),
-    "nothing": (large(Dataset(), 18), False),
-    "cards": (DashboardContent(sections=[Section(cards=[Card()] * 950)] * 20), False),
-    "charts": (DashboardContent(sections=[Section(cards=[Card(charts=[Chart()] * 19_000)])]), False),
-    "colours": (
-        DashboardContent(sections=[Section(cards=[Card(charts=[Chart(colors=["red"] * 19_000)])])]),
-        False,
-    ),
-    "json-of-4-mib": (charts(*[other('{"a":[' + "{}," * 33_000 + "1]}")] * 40), False),
-    "spaces": (charts(*[other("{" + " " * 99_900 + "}")] * 40), True),
-    "quotes": (charts(*[other('"' * 99_900)] * 40), False),
-}
-
-
-@pytest.mark.parametrize(("content", "valid"), LARGE.values(), ids=LARGE)
-def test_large_content_is_checked_in_little_time(content: DashboardContent, *, valid: bool) -> None:
-    request = UpdateContentRequest(id="reg_1", content=content).to_binary()
+@pytest.mark.parametrize("name", LARGE)
+def test_large_content_is_checked_in_little_time(name: str) -> None:
+    request, valid = large_request(name), LARGE[name][1]
     started = time.process_time()
     decoded = decode(request, "proto", UpdateContentRequest, max_bytes=4 << 20)
     found = violations(decoded)

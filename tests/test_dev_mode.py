@@ -129,18 +129,28 @@ def test_dev_secret_is_made_for_its_owner_alone(dev: DevServer) -> None:
 
 def test_dev_greeting_holds_a_call_for_each_protocol(dev: DevServer) -> None:
     programs = [Path(command.split()[0]).name for command in dev.commands]
-    assert programs == ["curl", "curl", "buf", "buf", "grpcurl"]
+    assert programs == ["curl", "curl", "curl", "curl", "buf", "buf", "grpcurl"]
     assert dev.token not in (dev.folder / "log").read_text()
 
 
 def test_dev_greeting_curl_commands_work_as_printed(dev: DevServer) -> None:
     need("curl")
-    listing, getting = (command for command in dev.commands if command.startswith("curl "))
+    listing, getting, home, by_rest = (command for command in dev.commands if command.startswith("curl "))
     names = [dashboard["name"] for dashboard in dev.paste(listing)["dashboards"]]
     assert {"Growth KPIs", "Revenue"} <= {*names}
     dashboard = dev.paste(getting)["dashboard"]
     assert dashboard["id"] == "growth-kpis"
     assert dashboard["tiles"]
+    shown = dev.paste(home)
+    assert [registration["title"] for registration in shown["registrations"]] == ["Audience"]
+    charts = [
+        chart["type"]
+        for section in shown["contentWrappers"][0]["content"]["sections"]
+        for card in section["cards"]
+        for chart in card["charts"]
+    ]
+    assert [registration["title"] for registration in dev.paste(by_rest)["data"]] == ["Audience"]
+    assert charts == ["CHART_TYPE_METRIC", "CHART_TYPE_AREA", "CHART_TYPE_PIE"]
 
 
 def test_dev_greeting_buf_command_works_as_printed(dev: DevServer) -> None:
@@ -163,7 +173,7 @@ def test_dev_token_command_signs_with_the_same_secret(dev: DevServer) -> None:
     assert {"Growth KPIs", "Revenue"} <= {*dev.list_names(run.stdout.strip())}
 
 
-def test_dev_started_again_keeps_secret_and_dashboards(tmp_path: Path) -> None:
+def test_dev_started_again_keeps_secret_and_what_is_stored(tmp_path: Path) -> None:
     with dev_server(tmp_path) as first:
         secret = (tmp_path / ".dashkeeper-dev-secret").read_text()
         token = first.token
@@ -173,7 +183,15 @@ def test_dev_started_again_keeps_secret_and_dashboards(tmp_path: Path) -> None:
         for dashboard_id in ("growth-kpis", "revenue"):
             answer = httpx.post(url.replace("/List", "/Delete"), json={"id": dashboard_id}, headers=headers)
             assert answer.status_code == 200
+        home = first.paste(first.commands[2])
+        (registration,) = home["registrations"]
+        url = url.replace(
+            "dashboards.v1.DashboardsService/List", "registrations.v1.RegistrationsService/Delete"
+        )
+        answer = httpx.post(url, json={"id": registration["id"]}, headers=headers)
+        assert answer.status_code == 200
     with dev_server(tmp_path) as second:
         assert (tmp_path / ".dashkeeper-dev-secret").read_text() == secret
         # Not empty: what was deleted on purpose doesn't come back.
         assert second.list_names(token) == []
+        assert second.paste(second.commands[2]) == {}

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.dashboard_model import DashboardModel, without_unforeseeable
+from tests.dashboard_model import WRITES, DashboardModel, without_unforeseeable
 from tests.history_checker import Answer, Call, Json, UnexplainedError, explain
+from tests.request_ids import WithRequestIds
 
 REQUEST_ID = "0b9f5a0e-6a3e-4f43-9c7e-1d7c5f1c2b3a"
 GONE = Answer("not_found", reason="DASHBOARD_NOT_FOUND")
@@ -61,7 +62,7 @@ def deleted(revision: int, name: str) -> Json:
 
 def check(*calls: Call) -> list[str]:
     """Return the methods and revisions of the order that explains the calls."""
-    order = explain(calls, DashboardModel("d", calls)).order
+    order = explain(calls, WithRequestIds(DashboardModel("d", calls), WRITES)).order
     return [f"{it.method} {it.request.get('name', '')}".strip() for it in order]
 
 

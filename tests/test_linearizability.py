@@ -2,7 +2,7 @@
 
 Every client does random calls, sends some of them twice (also at once, one to each server), and some
 under the request id of another call. In the middle, one server is killed and another one started. Each
-answer is then to be explained by an order of whole calls, and so is every revision as it is kept.
+answer is then to be explained by an order of whole calls, and so is all that is kept.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import os
 import threading
 import time
 import uuid
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -23,10 +24,10 @@ import httpx
 import pytest
 
 from tests.api import Api, Reply
-from tests.dashboard_calls import DASHBOARDS, DashboardCalls, by_dashboard
-from tests.dashboard_model import WRITES, DashboardModel
+from tests.dashboard_calls import DashboardWorkload
 from tests.history_checker import Answer, Call, Json, explain
 from tests.postgresql import cut_connections
+from tests.registration_calls import RegistrationWorkload
 from tests.server import make_token, running_server
 from tests.stores import migrate
 
@@ -34,7 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from protobuf import DescService
+
     from tests.server import RunningServer
+    from tests.workload import Workload
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +52,15 @@ UNKNOWN = {"unavailable", "deadline_exceeded", "canceled"}
 
 
 class History:
-    """What happened to each dashboard, as its callers saw it."""
+    """What happened to each resource, as its callers saw it."""
 
-    def __init__(self) -> None:
-        self.calls: dict[str, list[Call]] = {name: [] for name in DASHBOARDS}
+    def __init__(self, workload: Workload) -> None:
+        self.calls: defaultdict[str, list[Call]] = defaultdict(list)
+        """By resource."""
         self.counts: Counter[tuple[str, str]] = Counter()
         """Of answers, by method and code or reason."""
         self.unanswered = 0
+        self._workload = workload
         self._lock = threading.Lock()
 
     def call(self, api: Api, method: str, request: Json) -> Reply | None:
@@ -69,7 +75,7 @@ class History:
             self.counts[method, reply.reason or reply.code] += 1
             self.unanswered += reply.code in UNKNOWN
         if reply.code in UNKNOWN:
-            if method in WRITES:
+            if method in self._workload.writes:
                 self._add(Call(method, request, start))
             return None
         # That others kept coming between may be said at any time, if only nothing was written.
@@ -78,23 +84,36 @@ class History:
             self._add(Call(method, request, start, end, answer))
         return reply
 
+    def do(self, api: Api, method: str, request: Json) -> Reply:
+        """Do a call, again until it is answered: a connection that was cut is found out when it is used."""
+        while (reply := self.call(api, method, request)) is None:
+            pass
+        return reply
+
     def _add(self, call: Call) -> None:
         with self._lock:
-            for name, part in by_dashboard(call).items():
-                self.calls[name].append(part)
+            for name, parts in self._workload.parts(call).items():
+                self.calls[name] += parts
+
+    def read_all(self, apis: Sequence[Api]) -> None:
+        """Read all there is of each resource through each server."""
+        dos = [partial(self.do, api) for api in apis]
+        for name in [*self.calls]:
+            self.calls[name] += self._workload.read_all(name, dos)
 
     def explain(self) -> None:
-        """Find an order that explains the calls, for each dashboard.
+        """Find an order that explains the calls, for each resource.
 
         Raises:
             UnexplainedError: If there is none.
         """
         steps, start = 0, time.monotonic()
         for name, calls in self.calls.items():
-            steps += explain(calls, DashboardModel(name, calls)).steps
+            steps += explain(calls, self._workload.model(name, calls)).steps
         log.info(
-            "explained %d calls in %.1f s, in %d steps: %s",
+            "explained %d calls of %d resources in %.1f s, in %d steps: %s",
             self.counts.total(),
+            len(self.calls),
             time.monotonic() - start,
             steps,
             {" ".join(key): count for key, count in sorted(self.counts.items())},
@@ -104,12 +123,13 @@ class History:
 class Servers:
     """Two servers on one database, and each client's way to them."""
 
-    def __init__(self, url: str, folder: Path, project_id: str) -> None:
+    def __init__(self, url: str, folder: Path, project_id: str, service: DescService) -> None:
         self.url = url
         self.apis: list[list[Api]] = [[] for _ in TRANSPORTS]
         """Of each client, one a server."""
         self._folder = folder
         self._project_id = project_id
+        self._service = service
         self._running: deque[RunningServer] = deque()
         self._open = contextlib.ExitStack()
 
@@ -119,7 +139,7 @@ class Servers:
         server = self._open.enter_context(running_server(folder, **settings))
         token = make_token(self._project_id)
         for transport, apis in zip(TRANSPORTS, self.apis, strict=True):
-            api = Api(server, transport, token, self._project_id)
+            api = Api(server, transport, token, self._project_id, self._service)
             self._open.callback(api.close)
             apis.append(api)
         self._running.append(server)
@@ -134,10 +154,15 @@ class Servers:
         self._open.close()
 
 
+@pytest.fixture(params=[DashboardWorkload, RegistrationWorkload], ids=["dashboards", "registrations"])
+def workload(request: pytest.FixtureRequest) -> Workload:
+    return request.param()
+
+
 @pytest.fixture
-def servers(empty_url: str, tmp_path: Path, project_id: str) -> Iterator[Servers]:
+def servers(empty_url: str, tmp_path: Path, project_id: str, workload: Workload) -> Iterator[Servers]:
     asyncio.run(migrate(empty_url))
-    made = Servers(empty_url, tmp_path, project_id)
+    made = Servers(empty_url, tmp_path, project_id, workload.service)
     with contextlib.closing(made):
         made.start()
         made.start()
@@ -148,14 +173,19 @@ class Client:
     """One of the callers: takes one server or the other for each call."""
 
     def __init__(
-        self, number: int, apis: Sequence[Api], history: History, sent: deque[tuple[str, Json]]
+        self,
+        number: int,
+        apis: Sequence[Api],
+        workload: Workload,
+        history: History,
+        sent: deque[tuple[str, Json]],
     ) -> None:
         self._number = number
         self._apis = apis
         self._history = history
         self._sent = sent  # the last calls with a request id, of any client
         self._random = Random(f"{SEED} {number}")  # noqa: S311 # that can be had again
-        self._calls = DashboardCalls(self._random)
+        self._calls = workload.calls(self._random)
 
     def run(self) -> None:
         with ThreadPoolExecutor(2) as threads:
@@ -183,13 +213,13 @@ class Client:
         else:
             replies = [self._history.call(random.choice(apis), method, request)]
         for reply in replies:
-            self._calls.learn(reply.body if reply is not None else {})
+            self._calls.learn(request, reply.body if reply is not None else {})
 
 
-def run_clients(servers: Servers, history: History) -> None:
+def run_clients(servers: Servers, workload: Workload, history: History) -> None:
     """Have all clients do their calls; kill a server and cut connections meanwhile."""
     sent: deque[tuple[str, Json]] = deque(maxlen=40)
-    clients = [Client(number, apis, history, sent) for number, apis in enumerate(servers.apis)]
+    clients = [Client(number, apis, workload, history, sent) for number, apis in enumerate(servers.apis)]
     with ThreadPoolExecutor(len(clients)) as threads:
         running = [threads.submit(client.run) for client in clients]
 
@@ -210,39 +240,14 @@ def run_clients(servers: Servers, history: History) -> None:
             client.result()
 
 
-def read_all(apis: Sequence[Api], history: History, name: str) -> None:
-    """Read a dashboard and its history on both servers, and every revision on one or the other."""
-
-    def read(api: Api, method: str, **request: str | bool) -> Reply:
-        while (reply := history.call(api, method, request)) is None:
-            pass  # a connection that was cut is found out when it is used
-        return reply
-
-    for api in apis:
-        read(api, "Get", id=name)
-        read(api, "List", showDeleted=True)
-        read(api, "ListRevisions", id=name)
-    numbers: list[int] = []
-    token = ""
-    while not numbers or token:
-        page = apis[0].call("ListRevisions", {"id": name, "pageToken": token}).body
-        numbers += [int(revision["revision"]) for revision in page.get("revisions", [])] or [0]
-        token = page.get("nextPageToken", "")
-    assert numbers == list(range(len(numbers), 0, -1)), "revisions have a gap or a double"
-    for number in range(1, len(numbers) + 2):
-        read(apis[number % 2], "GetRevision", id=name, revision=str(number))
-
-
 def test_calls_at_once_through_two_servers_are_explained_by_an_order_of_whole_calls(
-    servers: Servers,
+    servers: Servers, workload: Workload
 ) -> None:
-    history = History()
+    history = History(workload)
     try:
-        run_clients(servers, history)
-        with ThreadPoolExecutor(len(DASHBOARDS)) as threads:
-            readers = zip(servers.apis, DASHBOARDS, strict=False)
-            for reading in [threads.submit(read_all, apis, history, name) for apis, name in readers]:
-                reading.result()
+        workload.begin(partial(history.do, servers.apis[0][0]))
+        run_clients(servers, workload, history)
+        history.read_all(servers.apis[0])
         history.explain()
     except AssertionError as error:
         error.add_note(f"for the same calls again: TEST_LINEARIZABILITY_SEED={SEED}")

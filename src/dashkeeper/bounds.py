@@ -34,7 +34,7 @@ MAX_DEPTH = 90
 _HARMLESS_BYTES = 2 * MAX_ITEMS  # an item takes two bytes at least
 _HARMLESS_BRACKETS = 1_000  # no decoder is in danger below this depth
 
-_JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b"[]{},"))
 
 

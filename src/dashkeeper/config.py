@@ -106,6 +106,12 @@ def format_duration(duration: timedelta) -> str:
     return f"{seconds // _SECONDS[unit]}{unit}"
 
 
+def _without_password(url: str) -> str:
+    """Return the URL as it may be shown."""
+    url = re.sub(r"^(\w+://[^:/@?]*:)[^/?]*@", r"\1**********@", url)
+    return re.sub(r"([?&](?:ssl)?password=)[^&]*", r"\1**********", url)
+
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
 OptionalAddress = Annotated[
     Address | None,
@@ -123,7 +129,7 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
     )
 
-    database_url: str = Field(
+    database_url: Annotated[str, PlainSerializer(_without_password)] = Field(
         "sqlite:///dashkeeper.db",
         description="where everything is kept: sqlite:///path, or a libpq URL postgresql://...",
     )

@@ -1,4 +1,4 @@
-"""Development mode: a signing secret of its own, sample dashboards, and calls to paste."""
+"""Development mode: a signing secret of its own, samples, and calls to paste."""
 
 from __future__ import annotations
 
@@ -15,16 +15,26 @@ from dashkeeper.auth import READ, WRITE, Caller
 from dashkeeper.config import PREFIX, ConfigError, load_settings
 from dashkeeper.gen.dashboards.v1.changes_pb import CreateRequest
 from dashkeeper.gen.dashboards.v1.dashboards_connect import DashboardsService
+from dashkeeper.gen.registrations.v1.changes_pb import CreateRequest as CreateRegistrationRequest
+from dashkeeper.gen.registrations.v1.content_pb import DashboardContent
+from dashkeeper.gen.registrations.v1.contents_pb import UpdateContentRequest
+from dashkeeper.gen.registrations.v1.registration_pb import Scope
+from dashkeeper.gen.registrations.v1.registrations_connect import RegistrationsService
 from dashkeeper.keys import secret_algorithms
-from dashkeeper.store.queries import DashboardQuery
+from dashkeeper.store.queries import DashboardQuery, RegistrationQuery
 from dashkeeper.tokens import make_token
 
 if TYPE_CHECKING:
+    from protobuf import DescService
+
     from dashkeeper.config import Settings
     from dashkeeper.server import Server
 
 SECRET_FILE = Path(".dashkeeper-dev-secret")
 PROJECT_ID = "demo"
+ORGANISATION_ID = "acme"
+"""Of the sample registration; also its community."""
+
 _NAME = "dashkeeper-dev"  # issuer, audience and subject
 
 
@@ -76,17 +86,36 @@ def _secret(*, create: bool) -> str:
 
 
 async def add_samples(server: Server) -> None:
-    """Put the sample dashboards into project `demo`, if it holds none."""
-    query = DashboardQuery(limit=1, max_bytes=1, show_deleted=True)
-    if (await server.store.list_dashboards(PROJECT_ID, query)).dashboards:
-        return
-    (service,) = (
-        it for it in server.pipeline.services if it.desc.type_name == DashboardsService.desc().type_name
+    """Put the samples into project `demo`: dashboards if it holds none, a registration if `acme` has none."""
+    dashboards = DashboardQuery(limit=1, max_bytes=1, show_deleted=True)
+    if not (await server.store.list_dashboards(PROJECT_ID, dashboards)).dashboards:
+        service = _service(server, DashboardsService.desc())
+        for name in ("growth.json", "revenue.json"):
+            await service.create(CreateRequest.from_json(_sample(name)), None)
+    registrations = RegistrationQuery(
+        organisation_ids=[ORGANISATION_ID], limit=1, max_bytes=1, show_deleted=True
     )
-    dashboards = service.acting_for(Caller(subject=_NAME, project_id=PROJECT_ID))
-    for sample in sorted(files("dashkeeper.samples").iterdir(), key=lambda file: file.name):
-        if sample.name.endswith(".json"):
-            await dashboards.create(CreateRequest.from_json(sample.read_text(encoding="utf-8")), None)
+    if not (await server.store.list_registrations(PROJECT_ID, registrations)).registrations:
+        service = _service(server, RegistrationsService.desc())
+        request = CreateRegistrationRequest(
+            title="Audience",
+            scopes=[Scope.HOME],
+            organisation_id=ORGANISATION_ID,
+            community_id=ORGANISATION_ID,
+        )
+        registration = (await service.create(request, None)).registration
+        content = DashboardContent.from_json(_sample("audience.json"))
+        await service.update_content(UpdateContentRequest(id=registration.id, content=content), None)
+
+
+def _service(server: Server, desc: DescService) -> Any:
+    """Return a service of the server, acting in project `demo`."""
+    (service,) = (it for it in server.pipeline.services if it.desc.type_name == desc.type_name)
+    return service.acting_for(Caller(subject=_NAME, project_id=PROJECT_ID))
+
+
+def _sample(name: str) -> str:
+    return (files("dashkeeper.samples") / name).read_text(encoding="utf-8")
 
 
 def greeting(settings: Settings, server: Server) -> str:
@@ -95,6 +124,7 @@ def greeting(settings: Settings, server: Server) -> str:
         settings, subject=_NAME, projects=[PROJECT_ID], scope=f"{READ} {WRITE}", expires=timedelta(hours=12)
     )
     headers = f"-H \"authorization: Bearer $TOKEN\" -H 'x-project-id: {PROJECT_ID}'"
+    home = f'{{"organisationId": "{ORGANISATION_ID}", "scope": "SCOPE_HOME", "includeContent": true}}'
     lines = [
         "",
         "Dashkeeper in development mode: a token for project `demo`, good for 12 hours, and calls to paste",
@@ -110,6 +140,13 @@ def greeting(settings: Settings, server: Server) -> str:
             "  -H 'content-type: application/json' -d '{}'",
             f"curl -s http://{http}/dashboards.v1.DashboardsService/Get {headers} \\",
             "  -H 'content-type: application/json' -d '{\"id\": \"growth-kpis\"}'",
+            "",
+            "# What the home page of an organisation shows",
+            f"curl -s http://{http}/registrations.v1.RegistrationsService/List {headers} \\",
+            f"  -H 'content-type: application/json' -d '{home}'",
+            "",
+            "# The registrations of an organisation, by REST",
+            f"curl -s 'http://{http}/v1/dashboards?organisation_id={ORGANISATION_ID}' {headers}",
             "",
             "# gRPC-Web, by the schema that the server gives",
             f"{_program('buf')} curl --protocol grpcweb --schema http://{http}/descriptors.binpb \\",

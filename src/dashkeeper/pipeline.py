@@ -3,8 +3,9 @@
 request id → authenticate → authorise (on headers alone) → decode → validate → call → encode →
 translate errors → report
 
-An adapter calls `open`, `admit`, `answer` and `close` in this order; `fail` turns whatever was raised
-into the error for the caller.
+An adapter calls `open`, `admit`, `answer` and `close` in this order; one that decodes and encodes by
+itself calls `perform` in the place of `answer`. `fail` turns whatever was raised into the error for
+the caller.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 
-from dashkeeper.auth import authorise
+from dashkeeper.auth import READ, REQUIRED_SCOPE, authorise
 from dashkeeper.codec import decode, encode, too_large
 from dashkeeper.errors import (
     CanceledError,
@@ -38,7 +39,7 @@ from dashkeeper.validation import validate
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from protobuf import DescService
+    from protobuf import DescService, Message
 
     from dashkeeper.auth import Authenticator, Caller
     from dashkeeper.codec import Encoding
@@ -66,10 +67,12 @@ class Call:
     procedure: str
     """As in the path: `/dashboards.v1.DashboardsService/Get`."""
     protocol: str
-    """`grpc`, `connect` or `grpc-web`."""
+    """`grpc`, `connect`, `grpc-web` or `rest`."""
     request_id: str = ""
     caller: Caller | None = None
     error: ConnectError | None = None
+    change_message: str = ""
+    """Why the caller makes the change, as it says: for the log, beside the history."""
     refusal: str = ""
     """Why the token wasn't taken: for the log, not for the caller."""
     started: float = 0.0
@@ -89,8 +92,9 @@ class Pipeline:
         self.library_max_bytes = max_request_bytes + 64 * 1024
         """What the libraries refuse: above our limit, so that the ordinary too-large case is ours."""
         self._authenticator = authenticator
-        self._methods = {
-            procedure(method): (service, method, function_name(method))
+        self._methods = {procedure(method): method for service in services for method in service.desc.methods}
+        self._functions = {
+            method.input.type_name: (procedure(method), service, function_name(method))
             for service in services
             for method in service.desc.methods
         }
@@ -115,16 +119,29 @@ class Pipeline:
             DashkeeperError: If something is wrong with the request.
             Exception: Whatever else happened; `fail` hides it.
         """
-        if call.caller is None:  # an adapter forgot to admit: refuse rather than serve
-            raise UnauthenticatedError("not admitted")
         call.request_bytes = len(body)
-        service, method, function_name = self._methods[call.procedure]
-        request = decode(body, encoding, method.input.type, max_bytes=self.max_request_bytes)
-        validate(request)
-        function = getattr(service.acting_for(call.caller), function_name)
-        reply = encode(await function(request, ctx), encoding)
+        message = self._methods[call.procedure].input.type
+        request = decode(body, encoding, message, max_bytes=self.max_request_bytes)
+        reply = encode(await self.perform(call, ctx, request), encoding)
         call.reply_bytes = len(reply)
         return reply
+
+    async def perform(self, call: Call, ctx: Context, request: Message) -> Any:
+        """Validate a decoded request and call the method that takes it: the call's own, or one that reads.
+
+        Raises:
+            DashkeeperError: If something is wrong with the request.
+            Exception: Whatever else happened; `fail` hides it.
+        """
+        if call.caller is None:  # an adapter forgot to admit: refuse rather than serve
+            raise UnauthenticatedError("not admitted")
+        procedure_name, service, function_name = self._functions[request.desc().type_name]
+        if procedure_name != call.procedure and REQUIRED_SCOPE[procedure_name] != READ:
+            # Whoever may write may read too; nothing else may be called on the way.
+            raise RuntimeError(f"{call.procedure} must not call {procedure_name}")
+        validate(request)
+        call.change_message = getattr(request, "change_message", call.change_message)
+        return await getattr(service.acting_for(call.caller), function_name)(request, ctx)
 
     def fail(self, call: Call, error: BaseException) -> ConnectError:
         """Return what the caller is told of an error, and remember it for the report.
@@ -165,6 +182,7 @@ class Pipeline:
                 "duration_ms": round((time.perf_counter() - call.started) * 1000, 3),
                 "request_bytes": call.request_bytes,
                 "reply_bytes": call.reply_bytes,
+                **({"change_message": call.change_message} if call.change_message else {}),
                 **({"refusal": call.refusal} if call.refusal else {}),
             },
         )

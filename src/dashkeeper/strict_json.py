@@ -22,7 +22,7 @@ MAX_INTEGER = 2**53 - 1
 
 _MAX_KEY_LENGTH = 100
 
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _NOT_BRACKET = re.compile(r"[^\[\]{}]+")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")

@@ -71,7 +71,7 @@ class Stored(Generic[State, Past]):
     last_revision: int
     """The number of its last revision, also of a purged one; 0 where there never was one."""
     restored: Past | None = None
-    """What `Write.restores` names, an older dashboard or content; None where that is not there or not kept."""
+    """What `Write.restores` names, an older dashboard or content; None where that is not kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,10 +208,11 @@ class Store(Protocol):
         """Return a page of a registration's contents, deleted or not; empty if there are none."""
         ...
 
-    async def purge_due(self, now: int) -> int:
-        """Purge some of the deleted resources whose time is up; return how many were found, 0 at the end.
+    async def purge_due(self, now: int) -> int | None:
+        """Purge some of the deleted resources whose time is up; return how many, None at the end.
 
-        Of each dashboard must be left its id and last revision. Must be quick, whatever there is to do.
+        Of each dashboard must be left its id and last revision. Must be quick, whatever there is to do:
+        0 are purged where only a part of a long history went.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""The HTTP listener's application: Connect and gRPC-Web, health, the descriptors, CORS."""
+"""The HTTP listener's application: Connect and gRPC-Web, the REST form, health, the descriptors, CORS."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from dashkeeper.methods import procedure
 from dashkeeper.transport.connect import ConnectApplication, Reporting
+from dashkeeper.transport.rest.application import rest_routes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,12 +30,23 @@ _ALLOWED_HEADERS = (
     "connect-timeout-ms",
     "content-type",
     "grpc-timeout",
+    "idempotency-key",
+    "if-match",
+    "if-none-match",
+    "x-change-message",
     "x-grpc-web",
     "x-project-id",
     "x-request-id",
     "x-user-agent",
 )
-_EXPOSED_HEADERS = ("grpc-message", "grpc-status", "grpc-status-details-bin", "x-request-id")
+_EXPOSED_HEADERS = (
+    "etag",
+    "grpc-message",
+    "grpc-status",
+    "grpc-status-details-bin",
+    "location",
+    "x-request-id",
+)
 _PREFLIGHT_SECONDS = 7_200
 
 
@@ -60,7 +72,7 @@ def http_application(pipeline: Pipeline, health: Health, *, cors_origins: Sequen
     cors = Middleware(
         CORSMiddleware,
         allow_origins=cors_origins,
-        allow_methods=("GET", "POST"),
+        allow_methods=("GET", "HEAD", "POST", "PUT", "DELETE"),
         allow_headers=_ALLOWED_HEADERS,
         expose_headers=_EXPOSED_HEADERS,
         allow_credentials=False,
@@ -72,6 +84,7 @@ def http_application(pipeline: Pipeline, health: Health, *, cors_origins: Sequen
             Route("/readyz", ready),
             Route("/descriptors.binpb", descriptors),
             *(Route(procedure(method), app) for desc, app in services for method in desc.methods),
+            *rest_routes(pipeline),
         ],
         middleware=[cors] if cors_origins else [],
     )

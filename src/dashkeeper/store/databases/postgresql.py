@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import asyncpg
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -17,10 +21,12 @@ from dashkeeper.store.databases import RetryableError, unavailable
 from dashkeeper.store.migrations import migrate, schema_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Connection
+    from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
     from dashkeeper.errors import UnavailableError
 
@@ -31,6 +37,10 @@ T = TypeVar("T")
 _CONNECT_SECONDS = 5
 _POOL_SECONDS = 10
 _STATEMENT_SECONDS = 30
+TRANSACTION_SECONDS = 35
+"""Above the server's own limit: reached only where the server, or the way to it, is dead without a word."""
+CHECK_SECONDS = 15  # enough to find out that one host is dead, and to connect to the next
+CLOSE_SECONDS = 5
 _MIGRATION_LOCK = 0x6461_7368_6B65_6570  # "dashkeep": an advisory lock of our own
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -43,6 +53,15 @@ _UNAVAILABLE = (
     "58",  # system errors: I/O
 )
 _DRIVER_ERRORS = (DBAPIError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+_CONNECT_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # no host takes writes, or a connection was cut while it was made
+    OSError,
+    ValueError,
+)
+_NEXT_HOST = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
+"""Why one of several hosts isn't the one to use now: anything else, such as the password, is told at once."""
 
 
 class PostgreSQLDatabase:
@@ -58,7 +77,7 @@ class PostgreSQLDatabase:
         """Make the pool; connects when first used.
 
         Args:
-            url: A libpq URL, given to asyncpg as it stands: several hosts, sslmode and
+            url: A libpq URL, given to asyncpg as it stands, but for one host at a time: sslmode and
                 target_session_attrs are its business.
             pool_size: The most connections.
         """
@@ -71,23 +90,26 @@ class PostgreSQLDatabase:
         )
         self._lookups = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._scans = self._engine.execution_options(isolation_level="REPEATABLE READ")
+        self._trusted_since = 0.0  # on the clock of time.monotonic
         self._closed = False
+        event.listen(self._engine.sync_engine, "connect", _note_time)
+        event.listen(self._engine.sync_engine, "checkout", self._check_connection)
 
     async def lookup(self, query: Callable[[Connection], T]) -> T:
         """See Database."""
-        return await self._run(self._lookups, query)
+        return await self._run(self._lookups, query, seconds=TRANSACTION_SECONDS)
 
     async def scan(self, query: Callable[[Connection], T]) -> T:
         """See Database."""
-        return await self._run(self._scans, query)
+        return await self._run(self._scans, query, seconds=TRANSACTION_SECONDS)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """See Database."""
-        return await self._run(self._engine, work)
+        return await self._run(self._engine, work, seconds=TRANSACTION_SECONDS)
 
     async def schema_version(self) -> str | None:
         """See Database."""
-        return await self._run(self._lookups, schema_version)
+        return await self._run(self._lookups, schema_version, seconds=CHECK_SECONDS)
 
     async def migrate(self, to: str) -> None:
         """See Database."""
@@ -97,38 +119,74 @@ class PostgreSQLDatabase:
             conn.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
             migrate(conn, to)
 
-        await self._run(self._engine, locked)
+        await self._run(self._engine, locked, seconds=None)
 
     async def close(self) -> None:
         """See Database."""
         self._closed = True
-        await self._engine.dispose()
+        with contextlib.suppress(TimeoutError):  # a dead server's connections end with the process
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._engine.dispose()
 
-    async def _run(self, engine: AsyncEngine, query: Callable[[Connection], T]) -> T:
+    async def _run(
+        self, engine: AsyncEngine, query: Callable[[Connection], T], *, seconds: float | None
+    ) -> T:
         if self._closed:
             raise shutting_down()
         try:
-            async with engine.begin() as conn:
+            async with asyncio.timeout(seconds), engine.begin() as conn:
                 return await conn.run_sync(query)
         except IntegrityError:
             raise
+        except TimeoutError as error:
+            self._trusted_since = time.monotonic()
+            raise _unavailable("no answer in time") from error
         except _DRIVER_ERRORS as error:
             raise _translated(error) from error
+
+    def _check_connection(
+        self, _: DBAPIConnection, entry: ConnectionPoolEntry, __: PoolProxiedConnection
+    ) -> None:
+        """Have the pool make a new connection instead of one that is closed or may be dead too."""
+        connection: Any = entry.driver_connection
+        if connection.is_closed() or entry.info["made"] < self._trusted_since:
+            raise DisconnectionError
+
+
+def _note_time(_: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+    entry.info["made"] = time.monotonic()
 
 
 async def _connect(url: str) -> Any:
     try:
-        return await asyncpg.connect(
-            url,
-            timeout=_CONNECT_SECONDS,
-            server_settings={
-                "application_name": "dashkeeper",
-                "statement_timeout": f"{_STATEMENT_SECONDS}s",
-                "idle_in_transaction_session_timeout": f"{_STATEMENT_SECONDS}s",
-            },
-        )
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+        *others, last = _one_host_each(url)
+        for other in others:
+            with contextlib.suppress(*_NEXT_HOST):
+                return await _connect_to(other)
+        return await _connect_to(last)
+    except _CONNECT_ERRORS as error:
         raise _unavailable(error) from error  # whatever the reason: the password, the name, the network
+
+
+def _one_host_each(url: str) -> Sequence[str]:
+    """Return a URL for each host: the driver's time limit is for all, and a dead one would use it up."""
+    parts = urlsplit(url)
+    account, at, hosts = parts.netloc.rpartition("@")
+    if "," not in hosts:
+        return [url]
+    return [parts._replace(netloc=f"{account}{at}{host}").geturl() for host in hosts.split(",")]
+
+
+async def _connect_to(url: str) -> Any:
+    return await asyncpg.connect(
+        url,
+        timeout=_CONNECT_SECONDS,
+        server_settings={
+            "application_name": "dashkeeper",
+            "statement_timeout": f"{_STATEMENT_SECONDS}s",
+            "idle_in_transaction_session_timeout": f"{_STATEMENT_SECONDS}s",
+        },
+    )
 
 
 def _translated(error: Exception) -> RetryableError | UnavailableError | Exception:
@@ -144,5 +202,6 @@ def _translated(error: Exception) -> RetryableError | UnavailableError | Excepti
 
 
 def _unavailable(cause: object) -> UnavailableError:
-    log.warning("the database can't be used: %s: %s", type(cause).__name__, cause)
+    told = cause if isinstance(cause, str) else f"{type(cause).__name__}: {cause}"
+    log.warning("the database can't be used: %s", told)
     return unavailable()

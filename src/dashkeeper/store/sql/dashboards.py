@@ -189,6 +189,8 @@ class DashboardRows:
                 conn.execute(_INSERT, {"project_id": write.project_id, "id": write.resource_id, **columns})
             except IntegrityError as error:
                 raise LostRaceError from error  # another write inserted it first
+            if self.last_revision(conn, write) >= state.revision:
+                raise LostRaceError  # another one was made and purged since we looked
         else:
             as_read = {**_key_of(write), "of_revision": found.revision}
             if conn.execute(_UPDATE, {**as_read, **columns}).rowcount != 1:

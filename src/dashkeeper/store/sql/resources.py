@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _RESOURCES_AT_ONCE = 10
 _WALKED_AT_ONCE = 500
 _TRIMMED_AT_ONCE = 100
+_DELETED_AT_ONCE = 100
+"""Of the history of a resource that is purged: a longer one goes before it, a batch at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +59,16 @@ class Resource:
         )
         is_old = and_(is_resource, number <= bindparam("last_trimmed"))
         key = tuple_(table.c.project_id, table.c.id)
-        self._find_due = find.where(table.c.purge_at <= bindparam("now")).limit(_RESOURCES_AT_ONCE)
-        self._find_of_project = find.where(table.c.project_id == bindparam("project_id")).limit(
-            _RESOURCES_AT_ONCE
-        )
+        some = find.limit(_RESOURCES_AT_ONCE).with_for_update()  # nobody brings them back meanwhile
+        self._find_due = some.where(table.c.purge_at <= bindparam("now"))
+        self._find_of_project = some.where(table.c.project_id == bindparam("project_id"))
         self._walk = (
             find.where(key > tuple_(bindparam("after_project_id"), bindparam("after_id")))
             .order_by(table.c.project_id, table.c.id)
             .limit(_WALKED_AT_ONCE)
         )
-        self._delete_as_found = delete(table).where(
-            table.c.project_id == bindparam("project_id"),
-            table.c.id == bindparam("resource_id"),
-            table.c.revision == bindparam("revision"),
+        self._delete = delete(table).where(
+            table.c.project_id == bindparam("project_id"), table.c.id == bindparam("resource_id")
         )
         self._find_hashes = select(history.c.body_hash).where(is_resource)
         self._delete_history = delete(history).where(is_resource)
@@ -79,11 +78,11 @@ class Resource:
         self._delete_old = delete(history).where(is_old)
 
     def find_due(self, conn: Connection, now: int) -> Sequence[SweptRow]:
-        """Return some of the deleted resources whose time is up."""
+        """Lock and return some of the deleted resources whose time is up."""
         return _swept(conn.execute(self._find_due, {"now": now}).all())
 
     def find_of_project(self, conn: Connection, project_id: str) -> Sequence[SweptRow]:
-        """Return some resources of a project."""
+        """Lock and return some resources of a project."""
         return _swept(conn.execute(self._find_of_project, {"project_id": project_id}).all())
 
     def walk(self, conn: Connection, project_id: str, resource_id: str) -> Sequence[SweptRow]:
@@ -92,10 +91,11 @@ class Resource:
         return _swept(conn.execute(self._walk, after).all())
 
     def delete(self, conn: Connection, row: SweptRow) -> bool:
-        """Delete a resource and its history; return False if it changed since it was found."""
+        """Delete a locked resource and its history; of a long history only a part, and return False."""
+        if self.trim(conn, row.project_id, row.id, row.last_number - _DELETED_AT_ONCE):
+            return False  # again by a later batch: there may be more of it
         key = {"project_id": row.project_id, "resource_id": row.id}
-        if conn.execute(self._delete_as_found, {**key, "revision": row.revision}).rowcount != 1:
-            return False
+        conn.execute(self._delete, key)
         hashes = set(conn.execute(self._find_hashes, key).scalars())
         conn.execute(self._delete_history, key)
         drop_unreferenced(conn, row.project_id, row.id, hashes)

@@ -29,15 +29,18 @@ _FIND_ORGANISATION = select(registrations.c.organisation_id).where(
     registrations.c.project_id == bindparam("project_id"), registrations.c.id == bindparam("registration_id")
 )
 _FIND_ANSWERS = select(requests).order_by(requests.c.created_at).limit(_ANSWERS_AT_ONCE)
+_ANSWER_AS_FOUND = (*requests.primary_key.columns, requests.c.created_at)  # which another may have replaced
 _DELETE_ANSWER = delete(requests).where(
-    *(column == bindparam(f"of_{column.name}") for column in requests.primary_key.columns)
+    *(column == bindparam(f"of_{column.name}") for column in _ANSWER_AS_FOUND)
 )
 
 
-def purge_due(conn: Connection, now: int) -> int:
-    """Purge some of the deleted resources whose time is up; return how many were found."""
+def purge_due(conn: Connection, now: int) -> int | None:
+    """Purge some of the deleted resources whose time is up; return how many, None if there is none."""
     found = DASHBOARDS.find_due(conn, now)
     registered = REGISTRATIONS.find_due(conn, now)
+    if not found and not registered:
+        return None
     return _purge_dashboards(conn, found) + _purge_registrations(conn, registered)
 
 
@@ -46,7 +49,10 @@ def erase_some(conn: Connection, project_id: str) -> int:
     found = DASHBOARDS.find_of_project(conn, project_id)
     registered = REGISTRATIONS.find_of_project(conn, project_id)
     answers = conn.execute(_FIND_ANSWERS.where(requests.c.project_id == project_id)).all()
-    return _purge_dashboards(conn, found) + _purge_registrations(conn, registered) + _forget(conn, answers)
+    _purge_dashboards(conn, found)
+    _purge_registrations(conn, registered)
+    _forget(conn, answers)
+    return len(found) + len(registered) + len(answers)
 
 
 def forget_expired(conn: Connection, now: int) -> int:
@@ -74,28 +80,34 @@ def trim_some(conn: Connection, after: Cursor, kept: int) -> Cursor | None:
 
 
 def _purge_dashboards(conn: Connection, rows: Sequence[SweptRow]) -> int:
+    """Purge these dashboards, but of a long history only a part; return how many were purged."""
+    purged = 0
     for row in rows:
         if not DASHBOARDS.delete(conn, row):
-            continue  # brought back or created anew meanwhile
+            continue
+        purged += 1
         left = {"of_project_id": row.project_id, "of_id": row.id, "revision": row.revision}
         if conn.execute(update(purged_dashboards).where(_IS_PURGED), left).rowcount == 0:
             values = {"project_id": row.project_id, "id": row.id, "revision": row.revision}
             conn.execute(insert(purged_dashboards), values)
-    return len(rows)
+    return purged
 
 
 def _purge_registrations(conn: Connection, rows: Sequence[SweptRow]) -> int:
+    """Purge these registrations, but of a long history only a part; return how many were purged."""
+    purged = 0
     for row in rows:
         key = {"project_id": row.project_id, "registration_id": row.id}
-        organisation_id = conn.execute(_FIND_ORGANISATION, key).scalar_one_or_none()
-        if organisation_id is not None and REGISTRATIONS.delete(conn, row):
+        organisation_id = conn.execute(_FIND_ORGANISATION, key).scalar_one()
+        if REGISTRATIONS.delete(conn, row):
+            purged += 1
             release(conn, row.project_id, organisation_id)
-    return len(rows)
+    return purged
 
 
 def _forget(conn: Connection, rows: Sequence[Row[str, str, str, str, int, bytes, bytes, str, bytes]]) -> int:
     if rows:
-        names = [column.name for column in requests.primary_key.columns]
+        names = [column.name for column in _ANSWER_AS_FOUND]
         conn.execute(_DELETE_ANSWER, [{f"of_{name}": getattr(row, name) for name in names} for row in rows])
     for row in rows:
         if row.body_hash is not None:

@@ -166,7 +166,7 @@ class SQLStore:
             )
         )
 
-    async def purge_due(self, now: int) -> int:
+    async def purge_due(self, now: int) -> int | None:
         """See Store."""
         return await self._write(partial(retention.purge_due, now=now))
 

@@ -252,8 +252,8 @@ class UpdateRequest(Message[_UpdateRequestFields]):
             string change_message = 13;
             ```
         validate_only:
-            If true, everything is checked and answered as if it were done, but nothing is written: etag and last_modified_ts
-            are the present ones, and ids that would be assigned are empty.
+            If true, everything is checked and answered as if it were done, but nothing is written: etag, last_modified_ts and
+            dashboard_content_id are the present ones.
 
             ```proto
             bool validate_only = 14;

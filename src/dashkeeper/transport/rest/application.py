@@ -1,0 +1,215 @@
+"""The REST routes as ASGI: thin, over the same pipeline as the RPCs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from connectrpc.request import Headers as RPCHeaders
+from connectrpc.request import RequestContext
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.routing import Route
+
+from dashkeeper.codec import too_large
+from dashkeeper.errors import CanceledError, InvalidRequestError
+from dashkeeper.pipeline import usable_request_id
+from dashkeeper.transport.compression import Gzip
+from dashkeeper.transport.rest.answers import error_response, failure, response
+from dashkeeper.transport.rest.openapi import openapi
+from dashkeeper.transport.rest.query import parameters
+from dashkeeper.transport.rest.reader import ReadError
+from dashkeeper.transport.rest.resources import Exchange
+from dashkeeper.transport.rest.routes import DESCRIPTION, PREFIX, ROUTES
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterable, Mapping
+
+    from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
+
+    from dashkeeper.pipeline import Call, Pipeline
+    from dashkeeper.transport.rest.resources import Answer
+    from dashkeeper.transport.rest.routes import Operation
+
+READ_HEADERS = {
+    "cache-control": "private, no-cache",
+    "vary": "authorization, x-project-id, origin, accept-encoding",
+}
+_JSON = "application/json"
+
+
+class _UnsupportedMediaTypeError(InvalidRequestError):
+    """A body in a form that isn't served: 415 in the terms of HTTP."""
+
+
+def rest_routes(pipeline: Pipeline) -> list[Route]:
+    """Return the routes of the REST form, its description, and an answer for every other path below."""
+    return [
+        Route(DESCRIPTION, _Description(openapi(max_request_bytes=pipeline.max_request_bytes))),
+        *(Route(path, _Resource(pipeline, operations)) for path, operations in ROUTES.items()),
+        Route(PREFIX, _no_such_path),
+        Route(f"{PREFIX}/{{path:path}}", _no_such_path),
+    ]
+
+
+class _Resource:
+    """One route, all its methods."""
+
+    def __init__(self, pipeline: Pipeline, operations: Mapping[str, Operation]) -> None:
+        self._pipeline = pipeline
+        self._operations = dict(operations)
+        if "GET" in operations:
+            self._operations["HEAD"] = operations["GET"]  # uvicorn leaves the body out
+        self._gzip = Gzip(pipeline.max_request_bytes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        headers = Headers(scope=scope)
+        operation = self._operations.get(scope["method"])
+        if operation is None:
+            answer = _not_allowed(scope, self._operations)
+        else:
+            call = self._pipeline.open(operation.procedure, "rest", headers.get("x-request-id"))
+            try:
+                answer = await self._answer(operation, call, headers, scope, receive)
+                call.reply_bytes = len(answer.body)
+            finally:
+                self._pipeline.close(call)
+        await answer(scope, receive, send)
+
+    async def _answer(
+        self, operation: Operation, call: Call, headers: Headers, scope: Scope, receive: Receive
+    ) -> Response:
+        is_read = scope["method"] in {"GET", "HEAD"}
+        sent = {"x-request-id": call.request_id, **(READ_HEADERS if is_read else {})}
+        try:
+            ctx = RequestContext(
+                method=operation.info, http_method=scope["method"], request_headers=_rpc_headers(headers)
+            )
+            self._pipeline.admit(call, ctx)
+            exchange = Exchange(
+                self._pipeline,
+                call,
+                ctx,
+                headers,
+                id=scope["path_params"].get("id", ""),
+                query=parameters(scope["query_string"], operation.parameters),
+                body=await self._body(headers, receive) if operation.body is not None else b"",
+            )
+            call.request_bytes = len(exchange.body)
+            return response(await _unless_gone(operation.run(exchange), receive), sent)
+        except (Exception, asyncio.CancelledError) as error:
+            known = self._pipeline.fail(call, error)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            answer = failure(
+                known,
+                request_id=call.request_id,
+                message=operation.info.input.desc(),
+                about=operation.about if operation.body is not None else "request",
+                has_conditions="if-match" in headers or "if-none-match" in headers,
+                is_in_body_terms=isinstance(error, ReadError),
+                headers=sent,
+            )
+            if isinstance(error, _UnsupportedMediaTypeError):
+                answer.status_code = 415
+            return answer
+
+    async def _body(self, headers: Headers, receive: Receive) -> bytes:
+        """Read the body, and stop at the limit."""
+        media_type, _, charset = headers.get("content-type", "").lower().replace(" ", "").partition(";")
+        if media_type != _JSON or charset not in {"", "charset=utf-8", 'charset="utf-8"'}:
+            raise _UnsupportedMediaTypeError(
+                f"the body must be {_JSON} in UTF-8: say so in content-type", reason="UNSUPPORTED_MEDIA_TYPE"
+            )
+        encoding = headers.get("content-encoding", "identity").lower()
+        if encoding not in {"identity", "gzip"}:
+            raise _UnsupportedMediaTypeError(
+                "the body's content-encoding is not served: send gzip, or none",
+                reason="UNSUPPORTED_CONTENT_ENCODING",
+            )
+        parts: list[bytes] = []
+        size, more = 0, True
+        while more:
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                raise CanceledError
+            parts.append(event.get("body", b""))
+            size += len(parts[-1])
+            if size > self._pipeline.max_request_bytes:
+                raise too_large(self._pipeline.max_request_bytes)
+            more = event.get("more_body", False)
+        body = b"".join(parts)
+        return body if encoding == "identity" else self._gzip.decompress(body)
+
+
+class _Description:
+    """The OpenAPI description: the same for everybody."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["method"] in {"GET", "HEAD"}:
+            answer = Response(self._content, media_type=_JSON)
+        else:
+            answer = _not_allowed(scope, ("GET", "HEAD"))
+        await answer(scope, receive, send)
+
+
+def _not_allowed(scope: Scope, methods: Iterable[str]) -> Response:
+    allowed = ", ".join(sorted(methods))
+    return error_response(
+        405,
+        "UNIMPLEMENTED",
+        f"{scope['method'][:20]} is not served here: use {allowed}",
+        request_id=usable_request_id(Headers(scope=scope).get("x-request-id")),
+        reason="METHOD_NOT_ALLOWED",
+        headers={"allow": allowed},
+    )
+
+
+async def _no_such_path(request: Request) -> Response:
+    return error_response(
+        404,
+        "NOT_FOUND",
+        f"nothing is served at this path: see {DESCRIPTION}",
+        request_id=usable_request_id(request.headers.get("x-request-id")),
+        reason="PATH_NOT_FOUND",
+        headers={},
+    )
+
+
+async def _unless_gone(work: Awaitable[Answer], receive: Receive) -> Answer:
+    """Await the work; stop it when the client goes away."""
+
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    working, watching = asyncio.ensure_future(work), asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise CanceledError
+        return working.result()
+    finally:
+        watching.cancel()
+        working.cancel()
+        await asyncio.wait({working, watching})
+
+
+def _rpc_headers(headers: Headers) -> RPCHeaders:
+    """Return the headers as the pipeline reads them. REST alone takes a bare token too."""
+    try:
+        items = [(name.decode(), value.decode()) for name, value in headers.raw]
+    except UnicodeDecodeError as error:
+        raise InvalidRequestError("headers must be text in UTF-8", reason="MALFORMED_REQUEST") from error
+    return RPCHeaders(
+        [
+            (name, f"Bearer {value}" if name == "authorization" and " " not in value.strip() else value)
+            for name, value in items
+        ]
+    )
