@@ -86,7 +86,7 @@ async def test_purge_of_the_last_registration_while_one_is_created(
     api = service(store, project_id)
     last = await create(api)
     await api.delete(DeleteRequest(id=last.id), CTX)
-    purging: list[Future[int]] = []
+    purging: list[Future[int | None]] = []
 
     def purge() -> None:
         purging.append(elsewhere(postgresql_url, lambda it: it.purge_due(times.now())))

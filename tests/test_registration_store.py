@@ -102,11 +102,11 @@ async def test_organisation_stays_on_its_community_until_the_last_registration_i
         await api.delete(DeleteRequest(id=made.id), CTX)
         assert await is_refused(), "a deleted one may come back"
     await api.undelete(UndeleteRequest(id=second.id), CTX)
-    while await store.purge_due(times.now()):
+    while await store.purge_due(times.now()) is not None:
         pass
     assert await is_refused(), "one is left"
     await api.delete(DeleteRequest(id=second.id), CTX)
-    while await store.purge_due(times.now()):
+    while await store.purge_due(times.now()) is not None:
         pass
     assert (await create(api, community_id="new")).community_id == "new"
 
@@ -123,7 +123,7 @@ async def test_creates_while_the_last_registration_is_purged_keep_one_community(
         assert await store.communities_of(project_id, ["org"]) == {"org": "community"}
         for it in made:
             await api.delete(DeleteRequest(id=it.id), CTX)
-        while await store.purge_due(times.now()):
+        while await store.purge_due(times.now()) is not None:
             pass
         assert await store.communities_of(project_id, ["org"]) == {}
 
