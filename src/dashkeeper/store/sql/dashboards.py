@@ -232,6 +232,8 @@ def _write_state(
             conn.execute(_INSERT, {"project_id": write.project_id, "id": write.dashboard_id, **columns})
         except IntegrityError as error:
             raise LostRaceError from error  # another write inserted it first
+        if _last_revision(conn, write) >= state.revision:
+            raise LostRaceError  # another one was made and purged since we looked
     else:
         as_read = {**_key_of(write), "of_revision": row.revision}
         if conn.execute(_UPDATE, {**as_read, **columns}).rowcount != 1:

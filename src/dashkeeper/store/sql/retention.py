@@ -49,8 +49,9 @@ _DELETE_REVISIONS = delete(revisions).where(
     revisions.c.project_id == bindparam("project_id"), revisions.c.dashboard_id == bindparam("dashboard_id")
 )
 _FIND_ANSWERS = select(requests).order_by(requests.c.created_at).limit(_ANSWERS_AT_ONCE)
+_ANSWER_AS_FOUND = (*requests.primary_key.columns, requests.c.created_at)  # which another may have replaced
 _DELETE_ANSWER = delete(requests).where(
-    *(column == bindparam(f"of_{column.name}") for column in requests.primary_key.columns)
+    *(column == bindparam(f"of_{column.name}") for column in _ANSWER_AS_FOUND)
 )
 
 
@@ -103,7 +104,7 @@ def _purge(conn: Connection, rows: Sequence[Row[str, str, int]]) -> int:
 
 def _forget(conn: Connection, rows: Sequence[Row[str, str, str, str, int, bytes, bytes, str, bytes]]) -> int:
     if rows:
-        names = [column.name for column in requests.primary_key.columns]
+        names = [column.name for column in _ANSWER_AS_FOUND]
         conn.execute(_DELETE_ANSWER, [{f"of_{name}": getattr(row, name) for name in names} for row in rows])
     for row in rows:
         if row.tiles_hash is not None:
