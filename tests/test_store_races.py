@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from dashkeeper import times
+from dashkeeper.errors import NotFoundError
 from dashkeeper.gen.dashboards.v1.changes_pb import (
     CreateRequest,
     DeleteRequest,
@@ -172,6 +173,27 @@ async def test_tiles_are_not_dropped_where_the_database_isolates_by_default_more
     store = make_store(url, revisions_kept=1)
     await test_tiles_that_a_write_is_about_to_refer_to_are_not_dropped(url, store, project_id)
     await store.close()
+
+
+async def test_dashboard_that_is_being_purged_is_not_brought_back(
+    postgresql_url: str, store: SQLStore, project_id: str
+) -> None:
+    api = service(store, project_id)
+    await create(api)
+    await api.delete(DeleteRequest(id="d"), CTX)
+    undeleting: list[Future[Any]] = []
+
+    async def undelete(store: SQLStore) -> Any:
+        return await service(store, project_id).undelete(UndeleteRequest(id="d"), CTX)
+
+    def begin() -> None:
+        undeleting.append(elsewhere(postgresql_url, undelete))
+        wait_until_done_or_locked(postgresql_url, undeleting[0])
+
+    with after_statement("SELECT", "purge_at", work=begin):
+        assert await store.purge_due(times.now()) == 1
+    with pytest.raises(NotFoundError):
+        await asyncio.wrap_future(undeleting[0])
 
 
 async def test_answer_given_anew_under_an_expired_request_id_is_not_forgotten(

@@ -35,8 +35,8 @@ async def purge(store: Store, *, share_of_time: float = 1.0) -> int:
         UnavailableError: If the database can't be used.
     """
     purged = 0
-    while found := await _unhurried(store.purge_due(now()), share_of_time):
-        purged += found
+    while (some := await _unhurried(store.purge_due(now()), share_of_time)) is not None:
+        purged += some
     while await _unhurried(store.forget_expired(now()), share_of_time):
         pass
     after: tuple[str, str] | None = ("", "")

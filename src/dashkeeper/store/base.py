@@ -173,10 +173,11 @@ class Store(Protocol):
         """Return a page of a dashboard's history, deleted or not; None if there is no such dashboard."""
         ...
 
-    async def purge_due(self, now: int) -> int:
-        """Purge some of the deleted dashboards whose time is up; return how many were found, 0 at the end.
+    async def purge_due(self, now: int) -> int | None:
+        """Purge some of the deleted dashboards whose time is up; return how many, None at the end.
 
-        Of each must be left its id and last revision. Must be quick, whatever there is to do.
+        Of each must be left its id and last revision. Must be quick, whatever there is to do: 0 are
+        purged where only a part of a long history went.
         """
         ...
 

@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 _DASHBOARDS_AT_ONCE = 10
 _ANSWERS_AT_ONCE = 100
 _WALKED_AT_ONCE = 500
+_REVISIONS_AT_ONCE = 100
+"""Of a dashboard that is purged: a longer history goes before it, a batch at a time."""
 
 _FIND = select(dashboards.c.project_id, dashboards.c.id, dashboards.c.revision)
-_FIND_DUE = _FIND.where(dashboards.c.purge_at <= bindparam("now")).limit(_DASHBOARDS_AT_ONCE)
-_FIND_OF_PROJECT = _FIND.where(dashboards.c.project_id == bindparam("project_id")).limit(_DASHBOARDS_AT_ONCE)
+_SOME = _FIND.limit(_DASHBOARDS_AT_ONCE).with_for_update()  # nobody brings them back meanwhile
+_FIND_DUE = _SOME.where(dashboards.c.purge_at <= bindparam("now"))
+_FIND_OF_PROJECT = _SOME.where(dashboards.c.project_id == bindparam("project_id"))
 _WALK = (
     _FIND.where(
         tuple_(dashboards.c.project_id, dashboards.c.id)
@@ -34,10 +37,8 @@ _WALK = (
     .order_by(dashboards.c.project_id, dashboards.c.id)
     .limit(_WALKED_AT_ONCE)
 )
-_DELETE_AS_FOUND = delete(dashboards).where(
-    dashboards.c.project_id == bindparam("project_id"),
-    dashboards.c.id == bindparam("dashboard_id"),
-    dashboards.c.revision == bindparam("revision"),
+_DELETE = delete(dashboards).where(
+    dashboards.c.project_id == bindparam("project_id"), dashboards.c.id == bindparam("dashboard_id")
 )
 _IS_PURGED = and_(
     purged_dashboards.c.project_id == bindparam("of_project_id"), purged_dashboards.c.id == bindparam("of_id")
@@ -55,16 +56,19 @@ _DELETE_ANSWER = delete(requests).where(
 )
 
 
-def purge_due(conn: Connection, now: int) -> int:
-    """Purge some of the deleted dashboards whose time is up; return how many were found."""
-    return _purge(conn, conn.execute(_FIND_DUE, {"now": now}).all())
+def purge_due(conn: Connection, now: int) -> int | None:
+    """Purge some of the deleted dashboards whose time is up; return how many, None if there is none."""
+    rows = conn.execute(_FIND_DUE, {"now": now}).all()
+    return _purge(conn, rows) if rows else None
 
 
 def erase_some(conn: Connection, project_id: str) -> int:
     """Purge some of a project's dashboards, deleted or not, and answers; return how many were found."""
     rows = conn.execute(_FIND_OF_PROJECT, {"project_id": project_id}).all()
     answers = conn.execute(_FIND_ANSWERS.where(requests.c.project_id == project_id)).all()
-    return _purge(conn, rows) + _forget(conn, answers)
+    _purge(conn, rows)
+    _forget(conn, answers)
+    return len(rows) + len(answers)
 
 
 def forget_expired(conn: Connection, now: int) -> int:
@@ -88,10 +92,14 @@ def trim_some(conn: Connection, after: tuple[str, str], revisions_kept: int) -> 
 
 
 def _purge(conn: Connection, rows: Sequence[Row[str, str, int]]) -> int:
+    """Purge these dashboards, but of a long history only a part; return how many were purged."""
+    purged = 0
     for row in rows:
         key = {"project_id": row.project_id, "dashboard_id": row.id}
-        if conn.execute(_DELETE_AS_FOUND, {**key, "revision": row.revision}).rowcount != 1:
-            continue  # brought back or created anew meanwhile
+        if trim_revisions(conn, row.project_id, row.id, row.revision - _REVISIONS_AT_ONCE):
+            continue  # again by a later batch: there may be more of it
+        purged += 1
+        conn.execute(_DELETE, key)
         left = {"of_project_id": row.project_id, "of_id": row.id, "revision": row.revision}
         if conn.execute(update(purged_dashboards).where(_IS_PURGED), left).rowcount == 0:
             values = {"project_id": row.project_id, "id": row.id, "revision": row.revision}
@@ -99,7 +107,7 @@ def _purge(conn: Connection, rows: Sequence[Row[str, str, int]]) -> int:
         hashes = set(conn.execute(_FIND_HASHES, key).scalars())
         conn.execute(_DELETE_REVISIONS, key)
         drop_unreferenced_tiles(conn, row.project_id, row.id, hashes)
-    return len(rows)
+    return purged
 
 
 def _forget(conn: Connection, rows: Sequence[Row[str, str, str, str, int, bytes, bytes, str, bytes]]) -> int:

@@ -93,7 +93,7 @@ class SQLStore:
             partial(history.list_revisions, project_id=project_id, dashboard_id=dashboard_id, query=query)
         )
 
-    async def purge_due(self, now: int) -> int:
+    async def purge_due(self, now: int) -> int | None:
         """See Store."""
         return await self._write(partial(retention.purge_due, now=now))
 
