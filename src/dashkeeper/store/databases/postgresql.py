@@ -84,6 +84,7 @@ class PostgreSQLDatabase:
         self._engine = create_async_engine(
             "postgresql+asyncpg://",
             async_creator=partial(_connect, url),
+            hide_parameters=True,  # errors are logged
             isolation_level="READ COMMITTED",  # whatever the account's default is
             pool_size=pool_size,
             max_overflow=0,
