@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 from sqlalchemy import Engine, event, text
 
-from dashkeeper import times
+from dashkeeper import retention, times
 from dashkeeper.errors import NotFoundError
 from dashkeeper.gen.dashboards.v1.changes_pb import (
     CreateRequest,
@@ -178,6 +178,7 @@ async def test_tiles_are_not_dropped_where_the_database_isolates_by_default_more
 async def test_dashboard_that_is_being_purged_is_not_brought_back(
     postgresql_url: str, store: SQLStore, project_id: str
 ) -> None:
+    await retention.purge(store)  # what other tests have left
     api = service(store, project_id)
     await create(api)
     await api.delete(DeleteRequest(id="d"), CTX)
