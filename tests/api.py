@@ -48,6 +48,16 @@ class Reply:
         """The answer's dashboard."""
         return self.body["dashboard"]
 
+    @property
+    def registration(self) -> dict[str, Any]:
+        """The answer's registration."""
+        return self.body["registration"]
+
+    @property
+    def wrapper(self) -> dict[str, Any]:
+        """The answer's content, with who made it and when."""
+        return self.body["contentWrapper"]
+
 
 class Api:
     """Calls a service over one transport, as one caller in one project."""

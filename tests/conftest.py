@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dashkeeper.gen.registrations.v1.registrations_connect import RegistrationsService
 from tests.api import TRANSPORTS, Api
 from tests.database import DATABASES, server_on
 from tests.server import make_token, running_server
@@ -75,6 +76,24 @@ def api(server: RunningServer, project_id: str, api_transport: str) -> Iterator[
 def one_api(server: RunningServer, project_id: str) -> Iterator[Api]:
     """The API over one transport, for rules that no protocol has a part in."""
     client = Api(server, "connect-json", make_token(project_id), project_id)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def registrations(server: RunningServer, project_id: str, api_transport: str) -> Iterator[Api]:
+    """What `api` is, for RegistrationsService."""
+    service = RegistrationsService.desc()
+    client = Api(server, api_transport, make_token(project_id), project_id, service)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def one_registrations(server: RunningServer, project_id: str) -> Iterator[Api]:
+    """What `one_api` is, for RegistrationsService."""
+    service = RegistrationsService.desc()
+    client = Api(server, "connect-json", make_token(project_id), project_id, service)
     yield client
     client.close()
 

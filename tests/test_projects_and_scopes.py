@@ -21,6 +21,7 @@ from dashkeeper.pipeline import Pipeline, Service
 from dashkeeper.server import services
 from tests.api import TRANSPORTS, Api
 from tests.attack import SERVICE
+from tests.registrations import NEW, listed, register, show
 from tests.server import AUDIENCE, ISSUER, SECRET, make_token, running_server
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ LISTENERS = ("grpc", "connect-json")
 SECRET_TEXT = "zxqv"  # stands in everything the other project holds
 TILE = {"id": "zxqv-tile", "type": "TILE_TYPE_MARKDOWN", "position": {"w": 1, "h": 1}, "markdown": {}}
 
-# A request to every RPC, about the dashboard with this id. A new RPC must be given one here.
+REGISTRATIONS = "/registrations.v1.RegistrationsService"
+
+# A request to every RPC, about the dashboard or registration with this id. A new RPC must be given one here.
 SAMPLES: dict[str, Callable[[str], dict[str, Any]]] = {
     f"{SERVICE}/List": lambda _: {"showDeleted": True},
     f"{SERVICE}/Get": lambda it: {"id": it},
@@ -46,12 +49,19 @@ SAMPLES: dict[str, Callable[[str], dict[str, Any]]] = {
     f"{SERVICE}/ListRevisions": lambda it: {"id": it},
     f"{SERVICE}/GetRevision": lambda it: {"id": it, "revision": "1"},
     f"{SERVICE}/Restore": lambda it: {"id": it, "revision": "1"},
+    f"{REGISTRATIONS}/List": lambda _: {"organisationId": "org", "showDeleted": True},
+    f"{REGISTRATIONS}/Get": lambda it: {"id": it},
+    f"{REGISTRATIONS}/Create": lambda _: NEW,
+    f"{REGISTRATIONS}/Update": lambda it: {"id": it, "title": "a"},
+    f"{REGISTRATIONS}/Delete": lambda it: {"id": it},
+    f"{REGISTRATIONS}/Undelete": lambda it: {"id": it},
+    f"{REGISTRATIONS}/GetContent": lambda it: {"id": it},
+    f"{REGISTRATIONS}/UpdateContent": lambda it: {"id": it, "content": {}},
+    f"{REGISTRATIONS}/ListContents": lambda it: {"id": it},
+    f"{REGISTRATIONS}/RestoreContent": lambda it: {"id": it, "contentId": "content_x"},
 }
-SERVED = [
-    procedure(method)
-    for service in services(None, Settings())  # type: ignore[arg-type] # nothing is called
-    for method in service.desc.methods
-]
+SERVICES = [service.desc for service in services(None, Settings())]  # type: ignore[arg-type] # nothing is called
+SERVED = {procedure(method): service for service in SERVICES for method in service.methods}
 WRITES = [path for path in SERVED if REQUIRED_SCOPE.get(path) != READ]
 
 
@@ -61,38 +71,74 @@ def test_every_rpc_has_a_sample_request() -> None:
 
 def test_every_rpc_is_listed_with_what_it_needs() -> None:
     assert sorted(REQUIRED_SCOPE) == sorted(SERVED)
-    for service in services(None, Settings()):  # type: ignore[arg-type] # nothing is called
-        for method in service.desc.methods:
+    for service in SERVICES:
+        for method in service.methods:
             is_read = method_info(method).idempotency_level is IdempotencyLevel.NO_SIDE_EFFECTS
             assert REQUIRED_SCOPE[procedure(method)] == (READ if is_read else WRITE), method.name
 
 
+class Victim:
+    """A project with a live and a deleted dashboard, and a live and a deleted registration with contents."""
+
+    def __init__(self, server: RunningServer) -> None:
+        self.project_id = f"victim-{uuid.uuid4().hex}"
+        token = make_token(self.project_id, subject=SECRET_TEXT)
+        self.apis = {
+            f"/{service.type_name}": Api(server, "grpc", token, self.project_id, service)
+            for service in SERVICES
+        }
+        dashboards, registrations = self.apis[SERVICE], self.apis[REGISTRATIONS]
+        for name in ("live", "deleted"):
+            request = {"dashboardId": f"{name}-{self.project_id}"[:64], "name": SECRET_TEXT, "tiles": [TILE]}
+            assert dashboards.call("Create", request | {"labels": {"a": SECRET_TEXT}}).code == "ok"
+        assert dashboards.call("Delete", {"id": f"deleted-{self.project_id}"[:64]}).code == "ok"
+        made = [register(registrations, title=SECRET_TEXT)["id"] for _ in range(2)]
+        for registration_id in made:
+            show(registrations, registration_id, SECRET_TEXT)
+        assert registrations.call("Delete", {"id": made[1]}).code == "ok"
+
+    def api_for(self, path: str) -> Api:
+        return self.apis[path.rpartition("/")[0]]
+
+    def resources(self, path: str) -> list[dict[str, Any]]:
+        """Return what an RPC is about, the live one first."""
+        if path.startswith(SERVICE):
+            found = self.apis[SERVICE].call("List", {"showDeleted": True}).body["dashboards"]
+        else:
+            found = listed(self.apis[REGISTRATIONS], showDeleted=True)
+        return sorted(found, key=lambda each: "deletedAt" in each)
+
+    def everything(self) -> Any:
+        found: list[Any] = []
+        for service, methods in {
+            SERVICE: ["Get"],
+            REGISTRATIONS: ["Get", "GetContent", "ListContents"],
+        }.items():
+            for each in self.resources(f"{service}/Get"):
+                found += [each, *(self.apis[service].call(it, {"id": each["id"]}).body for it in methods)]
+        return found
+
+
 @pytest.fixture
-def victim(server: RunningServer) -> Iterator[Api]:
-    """Another project, with a dashboard, a deleted one, and one whose request id an attacker knows."""
-    project_id = f"victim-{uuid.uuid4().hex}"
-    api = Api(server, "grpc", make_token(project_id, subject=SECRET_TEXT), project_id)
-    for name in ("live", "deleted"):
-        request = {"dashboardId": f"{name}-{project_id}"[:64], "name": SECRET_TEXT, "tiles": [TILE]}
-        assert api.call("Create", request | {"labels": {"a": SECRET_TEXT}}).code == "ok"
-    assert api.call("Delete", {"id": f"deleted-{project_id}"[:64]}).code == "ok"
-    yield api
-    api.close()
+def victim(server: RunningServer) -> Iterator[Victim]:
+    made = Victim(server)
+    yield made
+    for api in made.apis.values():
+        api.close()
 
 
-def ids_of(victim: Api) -> list[str]:
-    return [shown["id"] for shown in victim.call("List", {"showDeleted": True}).body["dashboards"]]
+def attacker_for(path: str, server: RunningServer, transport: str, token: str, project_id: str) -> Api:
+    return Api(server, transport, token, project_id, SERVED[path])
 
 
-def everything(api: Api) -> Any:
-    listed = api.call("List", {"showDeleted": True}).body
-    return listed, [api.call("Get", {"id": shown["id"]}).body for shown in listed["dashboards"]]
+VOLATILE = ("createdAt", "updatedAt", "createdTs", "lastModifiedTs", "etag")
 
 
-def comparable(reply: Reply, dashboard_id: str) -> Any:
+def comparable(reply: Reply, resource_id: str) -> Any:
     """Return an answer without what differs between any two: the id, the time, the etag."""
-    shown = dict(reply.body.get("dashboard", {}))
-    volatile = {name: shown.pop(name, None) for name in ("createdAt", "updatedAt", "etag")}
+    shown = dict(reply.body.get("dashboard", reply.body.get("registration", {})))
+    resource_id = shown.get("id", resource_id)  # that of a registration is always the server's
+    volatile = {name: shown.pop(name, None) for name in VOLATILE}
     told = [
         reply.code,
         reply.reason,
@@ -102,7 +148,7 @@ def comparable(reply: Reply, dashboard_id: str) -> Any:
         sorted(reply.body),
         shown,
     ]
-    return json.loads(json.dumps(told).replace(dashboard_id, "ID")), [
+    return json.loads(json.dumps(told).replace(resource_id, "ID")), [
         name for name in volatile if volatile[name]
     ]
 
@@ -110,79 +156,78 @@ def comparable(reply: Reply, dashboard_id: str) -> Any:
 @pytest.mark.parametrize("transport", LISTENERS)
 @pytest.mark.parametrize("path", SERVED)
 @pytest.mark.parametrize("extra", ["plain", "etag", "dry-run"])
-def test_dashboard_of_another_project_is_answered_like_none(
-    server: RunningServer, victim: Api, project_id: str, path: str, transport: str, extra: str
+def test_resource_of_another_project_is_answered_like_none(
+    server: RunningServer, victim: Victim, project_id: str, path: str, transport: str, extra: str
 ) -> None:
     method = path.rpartition("/")[2]
-    before = everything(victim)
-    attacker = Api(server, transport, make_token(project_id), project_id)
-    for number, dashboard_id in enumerate(ids_of(victim)):
-        etag = next(shown["etag"] for shown in before[0]["dashboards"] if shown["id"] == dashboard_id)
+    before = victim.everything()
+    attacker = attacker_for(path, server, transport, make_token(project_id), project_id)
+    for number, resource in enumerate(victim.resources(path)):
         changes: dict[str, Any] = {
             "plain": {},
-            "etag": {"etag": etag} if method != "Create" else {},
+            "etag": {"etag": resource["etag"]} if method != "Create" else {},
             "dry-run": {"validateOnly": True},
         }[extra]
         if path not in WRITES:
             changes = {}
         never = f"never-{number}-{uuid.uuid4().hex}"
-        attacks = SAMPLES[path](dashboard_id) | changes
-        reply = attacker.call(method, attacks)
+        reply = attacker.call(method, SAMPLES[path](resource["id"]) | changes)
         control = attacker.call(method, SAMPLES[path](never) | changes)
         if method == "List":
             assert reply.code == "ok"
-            assert dashboard_id not in json.dumps(reply.body)
+            assert resource["id"] not in json.dumps(reply.body)
         else:
-            assert comparable(reply, dashboard_id) == comparable(control, never)
+            assert comparable(reply, resource["id"]) == comparable(control, never)
             assert reply.code == ("ok" if method == "Create" else "not_found")
         assert SECRET_TEXT not in repr(reply)
     attacker.close()
-    assert everything(victim) == before
+    assert victim.everything() == before
 
 
 @pytest.mark.parametrize("transport", LISTENERS)
 @pytest.mark.parametrize("path", WRITES)
 def test_request_id_of_another_project_answers_nothing_of_it(
-    server: RunningServer, victim: Api, project_id: str, path: str, transport: str
+    server: RunningServer, victim: Victim, project_id: str, path: str, transport: str
 ) -> None:
-    method, live = path.rpartition("/")[2], next(it for it in ids_of(victim) if it.startswith("live"))
-    ready = {"Create": f"new-{project_id}"[:64], "Undelete": live.replace("live", "deleted")}.get(
-        method, live
-    )
+    method, api = path.rpartition("/")[2], victim.api_for(path)
+    live, deleted = (resource["id"] for resource in victim.resources(path))
+    ready = {"Create": f"new-{project_id}"[:64], "Undelete": deleted}.get(method, live)
     request = SAMPLES[path](ready) | {"requestId": str(uuid.uuid4())}
-    first = victim.call(method, request)
+    if method == "RestoreContent":
+        request["contentId"] = api.call("GetContent", {"id": live}).wrapper["id"]
+    first = api.call(method, request)
     assert first.code == "ok"
     # The very same caller, in another project.
-    attacker = Api(server, transport, make_token(project_id, subject=SECRET_TEXT), project_id)
+    attacker = attacker_for(path, server, transport, make_token(project_id, subject=SECRET_TEXT), project_id)
     reply = attacker.call(method, request)
     if method == "Create":
-        assert reply.dashboard["etag"] != first.dashboard["etag"]
-        assert attacker.call("Get", {"id": ready}).dashboard == reply.dashboard
+        (name,) = reply.body
+        assert reply.body[name]["etag"] != first.body[name]["etag"]
+        assert attacker.call("Get", {"id": reply.body[name]["id"]}).body == reply.body
     else:
         assert reply.code == "not_found"
         assert SECRET_TEXT not in repr(reply)
-    assert victim.call(method, request).code == "ok"  # the first answer is still there
+    assert api.call(method, request).code == "ok"  # the first answer is still there
     attacker.close()
 
 
 @pytest.mark.parametrize("transport", LISTENERS)
 @pytest.mark.parametrize("path", SERVED)
 def test_project_that_the_token_does_not_name_is_refused(
-    server: RunningServer, victim: Api, project_id: str, path: str, transport: str
+    server: RunningServer, victim: Victim, project_id: str, path: str, transport: str
 ) -> None:
-    method, before = path.rpartition("/")[2], everything(victim)
-    victim_project = victim.headers["x-project-id"]
-    attacker = Api(server, transport, make_token(project_id), victim_project)
-    for dashboard_id in [*ids_of(victim), "never"]:
-        reply = attacker.call(method, SAMPLES[path](dashboard_id))
+    method, before = path.rpartition("/")[2], victim.everything()
+    attacker = attacker_for(path, server, transport, make_token(project_id), victim.project_id)
+    for resource_id in [*(resource["id"] for resource in victim.resources(path)), "never"]:
+        reply = attacker.call(method, SAMPLES[path](resource_id))
         assert (reply.code, reply.reason) == ("permission_denied", "PROJECT_NOT_ALLOWED")
         assert reply.body == {}
-        other = attacker.call(method, SAMPLES[path](dashboard_id), x_project_id="nobody-has-this")
-        assert other.message.replace("nobody-has-this", victim_project) == reply.message
+        other = attacker.call(method, SAMPLES[path](resource_id), x_project_id="nobody-has-this")
+        assert other.message.replace("nobody-has-this", victim.project_id) == reply.message
     malformed = attacker.send(method, b"\xff\xff")
     assert malformed.code == "permission_denied"  # before anything is decoded
     attacker.close()
-    assert everything(victim) == before
+    assert victim.everything() == before
 
 
 SCOPES: dict[str, tuple[Any, bool, bool]] = {  # the claim; may read, may write
@@ -212,16 +257,20 @@ SCOPES: dict[str, tuple[Any, bool, bool]] = {  # the claim; may read, may write
 def test_scope_decides_on_every_rpc(
     sqlite_server: RunningServer, project_id: str, transport: str, scope: Any, may_read: bool, may_write: bool
 ) -> None:
-    api = Api(sqlite_server, transport, make_token(project_id, scope=scope), project_id)
-    for path in SERVED:
-        method = path.rpartition("/")[2]
+    token = make_token(project_id, scope=scope)
+    apis = {
+        service.type_name: Api(sqlite_server, transport, token, project_id, service) for service in SERVICES
+    }
+    for path, service in SERVED.items():
+        method, api = path.rpartition("/")[2], apis[service.type_name]
         reply = api.call(method, SAMPLES[path]("some-id"))
         if may_write if path in WRITES else may_read:
             assert reply.code in {"ok", "not_found", "already_exists"}, path
         else:
             assert (reply.code, reply.reason) == ("permission_denied", "SCOPE_NOT_ALLOWED"), path
             assert api.send(method, b"\xff\xff").code == "permission_denied"  # before anything is decoded
-    api.close()
+    for api in apis.values():
+        api.close()
 
 
 PROJECT_CLAIMS: dict[str, tuple[Any, bool]] = {

@@ -51,7 +51,7 @@ REQUIRED_SCOPE: Mapping[str, str] = {
 """What each RPC needs. One that isn't listed is refused to everybody."""
 
 PROJECT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-ORGANISATION_ID = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,128}")
+ORGANISATION_ID = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,128}")
 SUBJECT = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,255}")
 _MAX_TOKEN_LENGTH = 16 * 1024
 _CACHE_SECONDS = 300
@@ -165,7 +165,9 @@ class Authenticator:
                 subject=_subject(payload["sub"]),
                 projects=_words(payload.get(rules.projects_claim)),
                 scope=_words(payload.get("scope"), split=True),
-                organisations=_words(payload["organisations"]) if "organisations" in payload else None,
+                organisations=_organisations(payload["organisations"])
+                if "organisations" in payload
+                else None,
                 expires_at=float(payload["exp"]) + rules.leeway,
             )
         except Exception as error:  # noqa: BLE001 # see below
@@ -211,6 +213,11 @@ def _subject(value: object) -> str:
         raise jwt.InvalidTokenError("`sub` must be 1 to 255 characters without control characters")
     value.encode()  # a lone surrogate can't be stored
     return value
+
+
+def _organisations(value: object) -> frozenset[str]:
+    """Return those that can be: no other is in any database, and some can't even be asked for."""
+    return frozenset(filter(ORGANISATION_ID.fullmatch, _words(value)))
 
 
 def _words(value: object, *, split: bool = False) -> frozenset[str]:

@@ -93,7 +93,8 @@ class RegistrationChanges:
         names_older = _writes_content_id(request) and (
             request.dashboard_content_id not in ("", current.dashboard_content_id)
         )
-        required = names_older or self.limits.require_etag
+        # Any other id is refused as such, with or without an etag.
+        required = (names_older and stored.restored is not None) or self.limits.require_etag
         check_etag("registration", current.id, current.etag, request.etag, required=required)
         content = copy(current)
         for path in _paths(request):

@@ -92,6 +92,8 @@ class Registrations:
                 self._store, project_id, reach, request.organisation_id, request.community_id
             )
             if request.include_community and community_id not in organisations:
+                if not reach.can_read(community_id):  # that of the community's own organisation
+                    raise not_allowed(community_id)
                 organisations.append(community_id)
         identity = _list_identity(project_id, request)
         after = None
@@ -252,7 +254,12 @@ class Registrations:
     ) -> Reply:
         name = f"RegistrationsService/{method}"
         write = new_write(self._caller, name, request, registration_id, restores=restores)
-        return await self._store.write_registration(write, change, reply_type)
+        reply = await self._store.write_registration(write, change, reply_type)
+        answered = getattr(reply, "registration", None) or getattr(reply, "content_wrapper", None)
+        allowed = self._caller.organisations
+        if answered is not None and allowed is not None and answered.organisation_id not in allowed:
+            raise missing(registration_id)  # the first answer to a request id, of a token that allowed more
+        return reply
 
 
 def _archived(request: ListRequest) -> bool | None:
