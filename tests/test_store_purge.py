@@ -45,8 +45,7 @@ async def delete_with_history(beside: Database, dashboards: Dashboards, project_
             conn.execute(select(revisions).where(revisions.c.project_id == project_id)).mappings().all()[-1]
         )
         older = (
-            {**last, "revision": 0 - number, "body_hash": number.to_bytes(32)}
-            for number in range(length - 2)
+            {**last, "revision": 0 - number, "body_hash": number.to_bytes(32)} for number in range(length - 2)
         )
         conn.execute(insert(revisions), list(older))
 
