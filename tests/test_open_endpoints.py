@@ -17,6 +17,7 @@ from dashkeeper.gen.grpc.health.v1.health_pb import (
     HealthCheckResponse,
     HealthListResponse,
 )
+from dashkeeper.gen.registrations.v1.registrations_connect import RegistrationsService
 from dashkeeper.store.migrations import SCHEMA
 from tests.clients import SERVICE, Program
 from tests.server import make_token, running_server
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tests.server import RunningServer
 
 Status = HealthCheckResponse.ServingStatus
+REGISTRATIONS = "registrations.v1.RegistrationsService"
 HEALTH = "/grpc.health.v1.Health"
 ORIGIN = "https://app.example"
 
@@ -44,7 +46,7 @@ def check(channel: grpc.Channel, service: str) -> Status:
     return HealthCheckResponse.from_binary(call(request.to_binary(), timeout=30)).status
 
 
-@pytest.mark.parametrize("service", ["", SERVICE])
+@pytest.mark.parametrize("service", ["", SERVICE, REGISTRATIONS])
 def test_health_check_of_a_served_service_is_serving(channel: grpc.Channel, service: str) -> None:
     assert check(channel, service) is Status.SERVING
 
@@ -63,6 +65,7 @@ def test_health_list_names_every_service(channel: grpc.Channel) -> None:
     assert {name: response.status for name, response in statuses.items()} == {
         "": Status.SERVING,
         SERVICE: Status.SERVING,
+        REGISTRATIONS: Status.SERVING,
     }
 
 
@@ -106,6 +109,7 @@ def test_health_over_http_of_a_ready_server_is_ok(sqlite_server: RunningServer, 
 
 SERVED = {
     SERVICE,
+    REGISTRATIONS,
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
@@ -120,8 +124,12 @@ def test_reflection_lists_the_services_and_their_methods(sqlite_server: RunningS
     services = buf.run("--list-services", f"http://{sqlite_server.grpc}").stdout.split()
     assert set(services) == SERVED
     methods = buf.run("--list-methods", f"http://{sqlite_server.grpc}").stdout.split()
-    own = {method.removeprefix(f"{SERVICE}/") for method in methods if method.startswith(f"{SERVICE}/")}
-    assert own == {method.name for method in DashboardsService.desc().methods}
+    for service, desc in (
+        (SERVICE, DashboardsService.desc()),
+        (REGISTRATIONS, RegistrationsService.desc()),
+    ):
+        own = {method.removeprefix(f"{service}/") for method in methods if method.startswith(f"{service}/")}
+        assert own == {method.name for method in desc.methods}
 
 
 def test_reflection_describes_messages_with_their_rules(sqlite_server: RunningServer) -> None:
@@ -154,10 +162,12 @@ def test_descriptor_set_holds_the_service_and_all_it_imports_first(sqlite_server
     assert seen >= {
         "dashboards/v1/dashboards.proto",
         "insights/v1/insight_query.proto",
+        "registrations/v1/registrations.proto",
         "buf/validate/validate.proto",
         "google/protobuf/timestamp.proto",
     }
-    assert [service.name for file in files for service in file.service] == ["DashboardsService"]
+    served = [service.name for file in files for service in file.service]
+    assert served == ["DashboardsService", "RegistrationsService"]
 
 
 @pytest.fixture(scope="module")

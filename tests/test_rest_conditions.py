@@ -66,6 +66,8 @@ def test_malformed_headers_are_refused_by_their_names(rest: Rest) -> None:
     assert violated(rest.call("DELETE", path, if_match="a")) == ["If-Match"]
     assert violated(rest.call("PUT", path, registration(), if_match="a")) == ["If-Match"]
     assert violated(rest.call("PUT", f"{path}/content", {}, if_none_match='"a"')) == ["If-None-Match"]
+    assert violated(rest.call("PUT", path, registration(), if_none_match="*")) == ["If-None-Match"]
+    assert violated(rest.call("DELETE", path, if_none_match='"a"')) == ["If-None-Match"]
     assert violated(rest.call("DELETE", path, x_change_message="%")) == ["X-Change-Message"]
     assert violated(rest.call("DELETE", path, x_change_message="a" * 501)) == ["X-Change-Message"]
 

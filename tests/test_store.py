@@ -240,7 +240,7 @@ async def test_purge_leaves_the_last_revision_for_the_next_of_that_id(
     for first in (1, 3):
         assert (await create(dashboards, tiles=[tile("t0")])).revision == first
         await dashboards.delete(DeleteRequest(id="d"), CTX)
-        while await store.purge_due(times.now()):
+        while await store.purge_due(times.now()) is not None:
             pass
         with pytest.raises(NotFoundError):
             await kept(dashboards)
@@ -254,7 +254,7 @@ async def test_purge_leaves_what_is_not_due(store: SQLStore, project_id: str) ->
     api = service(store, project_id, purge_after=timedelta(days=1))
     await create(api)
     await api.delete(DeleteRequest(id="d"), CTX)
-    while await store.purge_due(times.now()):
+    while await store.purge_due(times.now()) is not None:
         pass
     assert await kept(api) == [2, 1]
     await api.undelete(UndeleteRequest(id="d"), CTX)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import traceback
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import text
 
 from dashkeeper.errors import UnavailableError
 from dashkeeper.gen.dashboards.v1.changes_pb import DeleteRequest, UndeleteRequest, UpdateRequest
@@ -155,9 +158,27 @@ async def test_sqlite_that_is_locked_is_unavailable_for_writes_and_comes_back(
     await store.close()
 
 
+async def test_unforeseen_error_of_the_database_tells_nothing_of_what_was_to_be_stored(
+    empty_url: str, project_id: str
+) -> None:
+    """It goes to the log, with its traceback."""
+    await migrate(empty_url)
+    database = make_database(empty_url)
+    await database.write(lambda conn: conn.execute(text("DROP TABLE revisions")))
+    await database.close()
+    store = make_store(empty_url)
+    private = f"private {uuid.uuid4()}"  # which no line of this file has
+    (error,) = await asyncio.gather(create(service(store, project_id), name=private), return_exceptions=True)
+    await store.close()
+    assert isinstance(error, Exception)
+    told = "".join(traceback.format_exception(error))
+    assert "INSERT INTO revisions" in told
+    assert private not in told
+
+
 async def test_store_without_schema_is_unavailable(empty_url: str) -> None:
     store = make_store(empty_url)
-    with pytest.raises(UnavailableError, match="dashkeeper migrate"):
+    with pytest.raises(UnavailableError, match=r"schema none, .* run `dashkeeper migrate`"):
         await store.check()
     await store.close()
 

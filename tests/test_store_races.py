@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, text
 
-from dashkeeper import times
+from dashkeeper import retention, times
+from dashkeeper.errors import NotFoundError
 from dashkeeper.gen.dashboards.v1.changes_pb import (
     CreateRequest,
     DeleteRequest,
@@ -26,6 +27,8 @@ from dashkeeper.gen.dashboards.v1.dashboards_pb import GetRequest
 from dashkeeper.gen.dashboards.v1.history_pb import RestoreRequest
 from dashkeeper.gen.dashboards.v1.upsert_pb import UpsertRequest
 from dashkeeper.store.sql.requests import LIFETIME
+from tests.database import make_database, migrate
+from tests.postgresql import name_of, run_sql
 from tests.stores import CTX, create, made, make_store, service, tile
 
 if TYPE_CHECKING:
@@ -158,6 +161,77 @@ async def test_tiles_that_a_write_is_about_to_refer_to_are_not_dropped(
     assert await asyncio.wrap_future(dropping[0]) > 0
     found = made((await api.get(GetRequest(id="d"), CTX)).dashboard)
     assert found.to_binary() == state.to_binary()
+
+
+async def test_tiles_are_not_dropped_where_the_database_isolates_by_default_more_strictly(
+    empty_postgresql_url: str, project_id: str
+) -> None:
+    """On one snapshot, who drops them wouldn't see that they are referred to anew while it waited."""
+    url = empty_postgresql_url
+    await migrate(url)
+    await run_sql(f"ALTER DATABASE {name_of(url)} SET default_transaction_isolation = 'repeatable read'")
+    store = make_store(url, revisions_kept=1)
+    await test_tiles_that_a_write_is_about_to_refer_to_are_not_dropped(url, store, project_id)
+    await store.close()
+
+
+async def test_dashboard_that_is_being_purged_is_not_brought_back(
+    postgresql_url: str, store: SQLStore, project_id: str
+) -> None:
+    await retention.purge(store)  # what other tests have left
+    api = service(store, project_id)
+    await create(api)
+    await api.delete(DeleteRequest(id="d"), CTX)
+    undeleting: list[Future[Any]] = []
+
+    async def undelete(store: SQLStore) -> Any:
+        return await service(store, project_id).undelete(UndeleteRequest(id="d"), CTX)
+
+    def begin() -> None:
+        undeleting.append(elsewhere(postgresql_url, undelete))
+        wait_until_done_or_locked(postgresql_url, undeleting[0])
+
+    with after_statement("SELECT", "purge_at", work=begin):
+        assert await store.purge_due(times.now()) == 1
+    with pytest.raises(NotFoundError):
+        await asyncio.wrap_future(undeleting[0])
+
+
+async def test_answer_given_anew_under_an_expired_request_id_is_not_forgotten(
+    postgresql_url: str, store: SQLStore, project_id: str
+) -> None:
+    api = service(store, project_id)
+    request = CreateRequest(dashboard_id="d", name="A", request_id=str(uuid.uuid4()))
+    await api.create(request, CTX)
+    expire = text("UPDATE requests SET created_at = 0 WHERE project_id = :id")
+    database = make_database(postgresql_url)
+    await database.write(lambda conn: conn.execute(expire, {"id": project_id}))
+    await database.close()
+    await api.delete(DeleteRequest(id="d"), CTX)
+
+    async def call(store: SQLStore) -> Any:
+        return await service(store, project_id).create(request, CTX)
+
+    anew: list[Any] = []
+    with after_statement(
+        "SELECT", "FROM requests", work=lambda: anew.append(elsewhere(postgresql_url, call).result())
+    ):
+        await store.forget_expired(times.now())
+    assert (await api.create(request, CTX)).to_binary() == anew[0].to_binary()
+
+
+async def test_create_goes_on_after_the_revisions_of_one_made_and_erased_meanwhile(
+    postgresql_url: str, store: SQLStore, project_id: str
+) -> None:
+    async def make_and_erase(store: SQLStore) -> None:
+        await create(service(store, project_id))
+        await store.erase_some(project_id)
+
+    with after_statement(
+        "SELECT", "FROM purged_dashboards", work=lambda: elsewhere(postgresql_url, make_and_erase).result()
+    ):
+        created = await create(service(store, project_id))
+    assert created.revision == 2
 
 
 async def test_answer_of_a_write_that_changed_nothing_keeps_its_tiles_when_they_are_replaced(

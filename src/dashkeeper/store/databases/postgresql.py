@@ -68,7 +68,7 @@ class PostgreSQLDatabase:
     """A PostgreSQL server, or several of which one takes writes.
 
     Reads by key stand alone, scans run in REPEATABLE READ, writes in READ COMMITTED: a write compares
-    the revision in its statement, which is enough.
+    the revision in its statement, and must see what was committed while it waited for a lock.
     """
 
     migrates_itself = False
@@ -84,6 +84,8 @@ class PostgreSQLDatabase:
         self._engine = create_async_engine(
             "postgresql+asyncpg://",
             async_creator=partial(_connect, url),
+            hide_parameters=True,  # errors are logged
+            isolation_level="READ COMMITTED",  # whatever the account's default is
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=_POOL_SECONDS,

@@ -200,6 +200,7 @@ def sqlite_engine(
         creator=lambda: sqlite3.connect(
             path, timeout=busy_timeout, isolation_level=None, check_same_thread=False
         ),
+        hide_parameters=True,  # errors are logged
         poolclass=QueuePool,
         pool_size=threads,
         max_overflow=0,

@@ -20,7 +20,8 @@ class Room:
 
     After a count, a sixteenth of the room that is left is taken for granted, and near the limit every
     create counts. Other processes on the same database may have been granted as much before it was
-    full: the limit keeps a project from growing without end, and isn't exact to the last dashboard.
+    full, and creates that run at once on PostgreSQL don't count each other: the limit keeps a project
+    from growing without end, and isn't exact to the last dashboard.
     """
 
     def __init__(self, table: Table, most: int) -> None:

@@ -187,7 +187,8 @@ class SQLStore:
         found = await self._database.schema_version()
         if found != SCHEMA:
             raise UnavailableError(
-                f"the database has schema {found}, this version needs {SCHEMA}: run `dashkeeper migrate`",
+                f"the database has schema {found or 'none'}, this version needs {SCHEMA}:"
+                " run `dashkeeper migrate`",
                 reason="SCHEMA_MISMATCH",
             )
 

@@ -138,6 +138,7 @@ async def get_registration(exchange: Exchange) -> Answer:
 
 async def update_registration(exchange: Exchange) -> Answer:
     """Replace what of a registration can be written."""
+    _refuse_if_none_match(exchange)
     given = read(exchange.body, DashboardRegistration, mandatory=form.WRITABLE, ignored=form.READ_ONLY)
     asked = exchange.query.get("organisation_id")
     if asked is not None and given.organisation_id and asked != given.organisation_id:
@@ -167,6 +168,7 @@ async def update_registration(exchange: Exchange) -> Answer:
 
 async def delete_registration(exchange: Exchange) -> Answer:
     """Delete a registration."""
+    _refuse_if_none_match(exchange)
     current = await _current(exchange)
     await exchange.perform(
         DeleteRequest(
@@ -191,7 +193,7 @@ async def update_content(exchange: Exchange) -> Answer:
     content = read(exchange.body, DashboardContent)
     condition = headers.tags(exchange.headers, _IF_NONE_MATCH)
     if condition is not None and not condition.any:
-        raise InvalidRequestError.of([Violation(_IF_NONE_MATCH, "must be * with PUT")])
+        raise InvalidRequestError.of([Violation(_IF_NONE_MATCH, "must be * here")])
     current = await _current(exchange)
     etag = _etag(exchange, current and current.dashboard_content_id)
     reply = await exchange.perform(
@@ -261,6 +263,12 @@ def _etag(exchange: Exchange, current: str | None) -> str:
     if current and current in tags.strong:
         return current
     return headers.own(tags.strong[0]) if tags.strong else headers.NEVER
+
+
+def _refuse_if_none_match(exchange: Exchange) -> None:
+    if headers.tags(exchange.headers, _IF_NONE_MATCH) is not None:
+        description = "is only for reading, and for PUT of a content: use If-Match"
+        raise InvalidRequestError.of([Violation(_IF_NONE_MATCH, description)])
 
 
 def _check_organisation(exchange: Exchange, organisation_id: str) -> None:
