@@ -22,18 +22,20 @@ test: $(VENV)/.dev clients ## Run the whole test suite
 check: lint types proto-is-good generated-is-current ## All that CI checks
 	@$(MAKE) --no-print-directory test
 
-lint: $(VENV)/.dev ## Check style and format
+lint: $(VENV)/.dev $(TYPESCRIPT)/node_modules/.installed ## Check style and format
 	@ruff check
 	@ruff format --check
+	@cd $(TYPESCRIPT) && npm run --silent lint
 
-format: $(VENV)/.dev ## Mend style and format where a tool can
+format: $(VENV)/.dev $(TYPESCRIPT)/node_modules/.installed ## Mend style and format where a tool can
 	@ruff check --fix
 	@ruff format
+	@cd $(TYPESCRIPT) && npm run --silent format
 	@buf format -w --path proto/dashboards --path proto/insights
 
 types: $(VENV)/.dev clients ## Check types, strictly
 	@pyright
-	@cd $(TYPESCRIPT) && npm run --silent check
+	@cd $(TYPESCRIPT) && npm run --silent types
 
 generate: $(VENV)/.dev ## Generate code from proto/, offline
 	@buf generate

@@ -24,7 +24,7 @@ export function violationsOf(error: unknown): Violation[] {
 
 /** Return the etag that the resource has by now, of an error whose reason is `ETAG_MISMATCH`. */
 export function currentEtagOf(error: unknown): string | undefined {
-  return infoOf(error)?.metadata["current_etag"];
+  return infoOf(error)?.metadata.current_etag;
 }
 
 function infoOf(error: unknown) {

@@ -1,5 +1,5 @@
-import { createGrpcTransport as create } from "@connectrpc/connect-node";
 import type { Interceptor, Transport } from "@connectrpc/connect";
+import { createGrpcTransport as create } from "@connectrpc/connect-node";
 
 /** What a transport of any kind is made with. */
 export interface TransportOptions {

@@ -20,7 +20,7 @@ import { CreateRequestSchema } from "@dashkeeper/client/gen/dashboards/v1/change
 import { DashboardSchema } from "@dashkeeper/client/gen/dashboards/v1/dashboard_pb";
 import { type TileJson, TileType } from "@dashkeeper/client/gen/dashboards/v1/tile_pb";
 import { RegistrationsService } from "@dashkeeper/client/registrations/v1/registrations_connect";
-import { addressFor, makeToken, PROJECT, PROTOCOLS, setting } from "./surroundings.ts";
+import { addressFor, makeToken, nowhere, PROJECT, PROTOCOLS, setting } from "./surroundings.ts";
 
 // Generated without any option, beside this package's own code.
 const generated: { DashboardsService: typeof DashboardsService } = await import(setting("DASHKEEPER_PLAIN"));
@@ -74,7 +74,12 @@ for (const protocol of PROTOCOLS) {
       const error = await failure(dashboards.create({ name: "", tiles }));
       assert.equal(error.code, Code.InvalidArgument);
       assert.equal(reasonOf(error), "INVALID_REQUEST");
-      assert.deepEqual(violationsOf(error).map(({ field }) => field).sort(), ["name", "tiles[1].position.w"]);
+      assert.deepEqual(
+        violationsOf(error)
+          .map(({ field }) => field)
+          .sort(),
+        ["name", "tiles[1].position.w"],
+      );
       assert.ok(violationsOf(error).every(({ description }) => description));
     });
 
@@ -132,7 +137,7 @@ for (const protocol of PROTOCOLS) {
 }
 
 test("a request that isn't the message's JSON is refused without being sent", async () => {
-  const { dashboards } = createDashkeeper({ baseUrl: "http://127.0.0.1:1", token: "", projectId: PROJECT });
+  const { dashboards } = createDashkeeper({ baseUrl: await nowhere(), token: "", projectId: PROJECT });
   // @ts-expect-error a misspelt word
   const word = await failure(dashboards.upsert({ dashboardId: "d", tiles: [{ type: "TILE_TYPE_INSIHGT" }] }));
   assert.equal(word.code, Code.InvalidArgument);

@@ -38,6 +38,12 @@ export function makeToken(seconds = 3_600, project = PROJECT): string {
   return `${signed}.${createHmac("sha256", setting("DASHKEEPER_SECRET")).update(signed).digest("base64url")}`;
 }
 
+/** Return the address of a server that isn't there. */
+export async function nowhere(): Promise<string> {
+  await using proxy = await LossyProxy.to(HTTP);
+  return proxy.url;
+}
+
 /** Look until the condition holds, ten times a second. */
 export async function until(condition: () => Promise<boolean>): Promise<void> {
   while (!(await condition())) {
@@ -46,7 +52,7 @@ export async function until(condition: () => Promise<boolean>): Promise<void> {
 }
 
 /** Stands between client and server, and can lose the server's answers. */
-export class Proxy implements AsyncDisposable {
+export class LossyProxy implements AsyncDisposable {
   /** Whether what the server sends is lost. */
   swallows = false;
   /** How many bytes were lost. */
@@ -78,8 +84,8 @@ export class Proxy implements AsyncDisposable {
     });
   }
 
-  static async to(target: string): Promise<Proxy> {
-    const proxy = new Proxy(target);
+  static async to(target: string): Promise<LossyProxy> {
+    const proxy = new LossyProxy(target);
     proxy.#server.listen(0, "127.0.0.1");
     await once(proxy.#server, "listening");
     return proxy;
