@@ -99,10 +99,10 @@ def test_browser_edits_a_dashboard_on_a_page_of_another_origin(
     run_tests("browser.test.ts", surroundings(server, project_id, **more))
 
 
-def wait_for_writes(server: RunningServer) -> None:
+def wait_for_writes(server: RunningServer, client: subprocess.Popen[str]) -> None:
     """Wait until the server has done some over each protocol."""
     deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and client.poll() is None:
         done = [
             record.get("protocol")
             for record in server.log_records()
@@ -111,7 +111,8 @@ def wait_for_writes(server: RunningServer) -> None:
         if all(done.count(protocol) >= 5 for protocol in PROTOCOLS):
             return
         time.sleep(0.05)  # between two looks at the log
-    raise AssertionError("no writes within 30 s")
+    client.kill()
+    raise AssertionError(f"the writes don't go on: {client.communicate()[0]}")
 
 
 def test_restarts_in_a_session_lose_no_write_and_do_none_twice(tmp_path: Path, project_id: str) -> None:
@@ -128,13 +129,13 @@ def test_restarts_in_a_session_lose_no_write_and_do_none_twice(tmp_path: Path, p
             text=True,
         ) as client:
             try:
-                wait_for_writes(first)
+                wait_for_writes(first, client)
                 first.kill()
                 with running_server(tmp_path, **addresses) as second:
-                    wait_for_writes(second)
+                    wait_for_writes(second, client)
                     second.stop()
                 with running_server(tmp_path, **addresses) as third:
-                    wait_for_writes(third)
+                    wait_for_writes(third, client)
                     output, _ = client.communicate(timeout=60)
             finally:
                 client.kill()
