@@ -348,6 +348,17 @@ def test_types_pass_what_is_right_and_fail_what_is_misspelt(tmp_path: Path) -> N
     assert found == {("ill.py", line) for line in range(7, 12)}
 
 
+def test_the_readme_runs_as_it_stands(sqlite_server: RunningServer) -> None:
+    [program] = re.findall(r"```python\n(.+?)```", (CLIENT / "README.md").read_text(), re.DOTALL)
+    assert "127.0.0.1:50051" in program
+    program = program.replace("127.0.0.1:50051", sqlite_server.grpc)
+    environment = {**os.environ, "TOKEN": make_token("demo")}
+    command = [PYTHON, "-W", "error", "-c", program]
+    ran = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert "created:" in ran.stdout
+    assert "['Growth']" in ran.stdout
+
+
 def test_the_package_asks_for_the_versions_that_its_generated_code_needs() -> None:
     stubs = CLIENT / "src/dashkeeper_client/gen/dashboards/v1"
     grpcio = re.search(r"GRPC_GENERATED_VERSION = '(.+)'", (stubs / "dashboards_pb2_grpc.py").read_text())
