@@ -164,30 +164,42 @@ async def read_past_expiry(
 
 
 async def read_with_futures(kind: str, target: str, tokens: list[str], **arguments: Any) -> list[str]:
-    """Call by `future` with a stale token until a call is answered."""
-    left = list(tokens)
+    """Call by `future`, at first with a stale token, until a call is answered."""
     outcomes: list[str] = []
-    async with connected(kind, target, token=lambda: left.pop(0), **arguments) as client:
-        while left:
-            future = client.dashboards.List.future(dashboards_pb2.ListRequest())
-            outcomes.append(future.code().name)
-        outcomes.append(client.dashboards.List.future(dashboards_pb2.ListRequest()).code().name)
+    async with connected(kind, target, token=lambda: tokens.pop(0), **arguments) as client:
+        while "OK" not in outcomes and len(outcomes) < 10:
+            outcomes.append(client.dashboards.List.future(dashboards_pb2.ListRequest()).code().name)
     return outcomes
 
 
+async def names(kind: str, target: str, **arguments: Any) -> list[str]:
+    """Return the names of the project's dashboards, in the order in which they were made."""
+    async with connected(kind, target, **arguments) as client:
+        listed = await call(client.dashboards.List, dashboards_pb2.ListRequest())
+        return [dashboard.name for dashboard in listed.dashboards]
+
+
 async def write(kind: str, target: str, count: int, size: int, **arguments: Any) -> float:
-    """Write the dashboard named like the client; return the seconds that the longest of the writes took."""
+    """Make dashboards, whose ids the server makes up; return the seconds that the longest write took."""
     longest = 0.0
+    tiles = [text_tile(f"tile-{place}", "." * (size // 50)) for place in range(50)]
     async with connected(kind, target, timeout=60, **arguments) as client:
         for number in range(count):
             begun = time.monotonic()
-            text = f"{number}".ljust(size // 50, ".")
-            tiles = [text_tile(f"tile-{place}", text) for place in range(50)]
-            request = UpsertRequest(dashboard_id=kind, name="Growth", allow_missing=True, tiles=tiles)
-            await call(client.dashboards.Upsert, request)
+            request = changes_pb2.CreateRequest(name=f"{kind} {number}", tiles=tiles)
+            await call(client.dashboards.Create, request)
             longest = max(longest, time.monotonic() - begun)
             say(number)
     return longest
+
+
+async def write_on_a_signal(kind: str, target: str, **arguments: Any) -> None:
+    """Make a dashboard, and another one after a line was read."""
+    async with connected(kind, target, **arguments) as client:
+        await call(client.dashboards.Create, changes_pb2.CreateRequest(name="first"))
+        say("ready")
+        sys.stdin.readline()
+        await call(client.dashboards.Create, changes_pb2.CreateRequest(name="second"))
 
 
 async def write_the_same_message_twice(kind: str, target: str, **arguments: Any) -> list[Any]:

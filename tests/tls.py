@@ -1,9 +1,7 @@
-"""TLS in front of a server: what an ingress does."""
+"""TLS with a certificate of the tests' own."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import ssl
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -15,7 +13,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
     from pathlib import Path
 
 
@@ -46,25 +43,9 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     return certificate_file, key_file
 
 
-@contextlib.asynccontextmanager
-async def tls_in_front_of(address: str, certificate: Path, key: Path) -> AsyncGenerator[str]:
-    """Give an address where TLS is ended and passed on to this one, byte by byte."""
+def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """Return the TLS settings of a gRPC server with this certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     context.set_alpn_protocols(["h2"])
-    host, _, port = address.rpartition(":")
-
-    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, ssl.SSLError):
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        writer.close()
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_connection(host, int(port))
-        await asyncio.gather(pass_on(reader, server_writer), pass_on(server_reader, writer))
-
-    listener = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context)
-    async with listener:
-        yield f"127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    return context
