@@ -157,8 +157,8 @@ class UpdateRequest(_message.Message):
     change_message: _builtins.str
     """Why the change is made, 0 to 500 characters, kept in the server's log, and with the content if one is made."""
     validate_only: _builtins.bool
-    """If true, everything is checked and answered as if it were done, but nothing is written: etag and last_modified_ts
-    are the present ones, and ids that would be assigned are empty.
+    """If true, everything is checked and answered as if it were done, but nothing is written: etag, last_modified_ts and
+    dashboard_content_id are the present ones.
     """
     etag: _builtins.str
     """The etag of the registration that the change was made from. If it has another one by now, the call fails with
