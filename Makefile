@@ -3,12 +3,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-TYPESCRIPT := clients/typescript
+TYPESCRIPT_CLIENT := clients/typescript
+PYTHON_CLIENT := clients/python
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check lint format types generate generated-is-current proto-is-good lock clean \
-	clients client-typescript
+	clients client-typescript client-python
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | sort | awk -F '\t' '{printf "  make %-22s %s\n", $$1, $$2}'
@@ -16,54 +17,61 @@ help: ## List the targets
 run: $(VENV)/.run ## Serve in development mode: sample data, a token and calls to paste
 	@dashkeeper serve --dev
 
-test: $(VENV)/.dev clients ## Run the whole test suite
+test: $(VENV)/.dev clients $(PYTHON_CLIENT)/.venv/.installed ## Run the whole test suite
 	@pytest -n 2
 
 check: lint types proto-is-good generated-is-current ## All that CI checks
 	@$(MAKE) --no-print-directory test
 
-lint: $(VENV)/.dev $(TYPESCRIPT)/node_modules/.installed ## Check style and format
+lint: $(VENV)/.dev $(TYPESCRIPT_CLIENT)/node_modules/.installed ## Check style and format
 	@ruff check
 	@ruff format --check
-	@cd $(TYPESCRIPT) && npm run --silent lint
+	@cd $(TYPESCRIPT_CLIENT) && npm run --silent lint
 
-format: $(VENV)/.dev $(TYPESCRIPT)/node_modules/.installed ## Mend style and format where a tool can
+format: $(VENV)/.dev $(TYPESCRIPT_CLIENT)/node_modules/.installed ## Mend style and format where a tool can
 	@ruff check --fix
 	@ruff format
-	@cd $(TYPESCRIPT) && npm run --silent format
-	@buf format -w --path proto/dashboards --path proto/insights
+	@cd $(TYPESCRIPT_CLIENT) && npm run --silent format
+	@buf format -w --path proto/dashboards --path proto/insights --path proto/registrations
 
 types: $(VENV)/.dev clients ## Check types, strictly
 	@pyright
-	@cd $(TYPESCRIPT) && npm run --silent types
+	@cd $(TYPESCRIPT_CLIENT) && npm run --silent types
 
 generate: $(VENV)/.dev ## Generate code from proto/, offline
 	@buf generate
+	@python $(PYTHON_CLIENT)/generate.py
 
 generated-is-current: $(VENV)/.dev ## Fail if proto/ and the committed code differ
 	@rm -rf build/generated && buf generate -o build/generated
 	@diff -r -x __pycache__ build/generated/src/dashkeeper/gen src/dashkeeper/gen \
 		|| { echo 'proto/ and src/dashkeeper/gen differ: run `make generate`'; exit 1; }
+	@python $(PYTHON_CLIENT)/generate.py --out build/generated/client
+	@diff -r -x __pycache__ build/generated/client/dashkeeper_client/gen $(PYTHON_CLIENT)/src/dashkeeper_client/gen \
+		|| { echo 'proto/ and dashkeeper_client/gen differ: run `make generate`'; exit 1; }
 
 proto-is-good: $(VENV)/.dev ## Lint proto/, and fail on changes that break clients of the last release
 	@buf lint
-	@buf format --diff --exit-code --path proto/dashboards --path proto/insights
+	@buf format --diff --exit-code --path proto/dashboards --path proto/insights --path proto/registrations
 	@buf build -o - | buf breaking - --against proto/baseline.binpb --config buf.yaml
 
-clients: client-typescript ## Build the clients' packages into clients/*/dist
+clients: client-typescript client-python ## Build the clients' packages into clients/*/dist
 
-client-typescript: $(TYPESCRIPT)/dist/.packed ## Build the TypeScript client's package
+client-typescript: $(TYPESCRIPT_CLIENT)/dist/.packed ## Build the TypeScript client's package
+
+client-python: $(PYTHON_CLIENT)/dist/.built ## Build the Python client's wheel
 
 lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml and package.json
-	@uv pip compile $(LOCK) --group build --group try -o requirements.txt
-	@uv pip compile $(LOCK) --group build --group try --group dev -o requirements-dev.txt
-	@cd $(TYPESCRIPT) && npm update --loglevel=error
+	@uv pip compile pyproject.toml $(LOCK) --group build --group try -o requirements.txt
+	@uv pip compile pyproject.toml $(LOCK) --group build --group try --group dev -o requirements-dev.txt
+	@cd $(PYTHON_CLIENT) && uv pip compile pyproject.toml $(LOCK) --group neighbours -o requirements-test.txt
+	@cd $(TYPESCRIPT_CLIENT) && npm update --loglevel=error
 
-LOCK := pyproject.toml --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade
+LOCK := --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade
 
-clean: ## Remove the environment and what was built
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
-	rm -rf $(addprefix $(TYPESCRIPT)/,build dist lib node_modules src/gen LICENSE)
+clean: ## Remove the environments and what was built
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis $(addprefix $(PYTHON_CLIENT)/,.venv dist)
+	rm -rf $(addprefix $(TYPESCRIPT_CLIENT)/,build dist lib node_modules src/gen LICENSE)
 
 # The environments: made once, and again when a lock file changed.
 
@@ -87,16 +95,31 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 		&& ln -sf $$node/lib/node_modules/npm/bin/npm-cli.js $(BIN)/npm
 	@touch $@
 
-$(TYPESCRIPT)/node_modules/.installed: $(TYPESCRIPT)/package-lock.json $(TYPESCRIPT)/.npmrc | $(VENV)/.dev
-	@echo 'Installing what the TypeScript client needs into $(TYPESCRIPT)/node_modules ...'
-	@cd $(TYPESCRIPT) && npm ci --loglevel=error >/dev/null
+$(TYPESCRIPT_CLIENT)/node_modules/.installed: $(TYPESCRIPT_CLIENT)/package-lock.json $(TYPESCRIPT_CLIENT)/.npmrc | $(VENV)/.dev
+	@echo 'Installing what the TypeScript client needs into $(TYPESCRIPT_CLIENT)/node_modules ...'
+	@cd $(TYPESCRIPT_CLIENT) && npm ci --loglevel=error >/dev/null
 	@touch $@
 
 # The package, made again when something that it is made of changed.
-TYPESCRIPT_SOURCES := $(filter-out $(TYPESCRIPT)/src/gen/%,$(shell find $(TYPESCRIPT)/src proto -name '*.ts' -o -name '*.proto'))
-$(TYPESCRIPT)/dist/.packed: $(TYPESCRIPT)/node_modules/.installed $(TYPESCRIPT_SOURCES) LICENSE \
-		$(addprefix $(TYPESCRIPT)/,package.json README.md tsconfig.json buf.gen.yaml)
-	@cp LICENSE $(TYPESCRIPT)
+TYPESCRIPT_SOURCES := $(filter-out $(TYPESCRIPT_CLIENT)/src/gen/%,$(shell find $(TYPESCRIPT_CLIENT)/src proto -name '*.ts' -o -name '*.proto'))
+$(TYPESCRIPT_CLIENT)/dist/.packed: $(TYPESCRIPT_CLIENT)/node_modules/.installed $(TYPESCRIPT_SOURCES) LICENSE \
+		$(addprefix $(TYPESCRIPT_CLIENT)/,package.json README.md tsconfig.json buf.gen.yaml)
+	@cp LICENSE $(TYPESCRIPT_CLIENT)
 	@rm -rf $(@D) && mkdir $(@D)
-	@cd $(TYPESCRIPT) && npm run --silent build && npm pack --silent --pack-destination dist >/dev/null
+	@cd $(TYPESCRIPT_CLIENT) && npm run --silent build && npm pack --silent --pack-destination dist >/dev/null
+	@touch $@
+
+# The Python client as its users have it: the wheel, in an environment without the server.
+
+$(PYTHON_CLIENT)/dist/.built: $(shell find $(PYTHON_CLIENT)/src -name '*.py*' -not -path '*/__pycache__/*') \
+		$(PYTHON_CLIENT)/pyproject.toml $(PYTHON_CLIENT)/README.md | $(VENV)/.dev
+	@rm -rf $(PYTHON_CLIENT)/dist
+	@cd $(PYTHON_CLIENT) && hatchling build -t wheel >/dev/null
+	@touch $@
+
+$(PYTHON_CLIENT)/.venv/.installed: $(PYTHON_CLIENT)/requirements-test.txt $(PYTHON_CLIENT)/dist/.built
+	@echo 'Installing the Python client into $(PYTHON_CLIENT)/.venv ...'
+	@test -x $(PYTHON_CLIENT)/.venv/bin/python || $(PYTHON) -m venv $(PYTHON_CLIENT)/.venv
+	@$(PYTHON_CLIENT)/.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $(PYTHON_CLIENT)/requirements-test.txt
+	@$(PYTHON_CLIENT)/.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall $(PYTHON_CLIENT)/dist/*.whl
 	@touch $@
