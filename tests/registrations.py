@@ -31,6 +31,7 @@ HOME, SEGMENTS, BUILDERS = "SCOPE_HOME", "SCOPE_SEGMENTS", "SCOPE_BUILDERS"
 ORGANISATION, COMMUNITY = "org", "community"
 NEW: Json = {"title": "A", "scopes": [HOME], "organisationId": ORGANISATION, "communityId": COMMUNITY}
 MAX_CONTENT_BYTES = 3_670_016  # 3.5 MiB
+MAX_IDS_BYTES = 409_600  # 400 KiB
 
 
 def client(
@@ -39,6 +40,16 @@ def client(
     """Return a client of RegistrationsService; close it."""
     token = make_token(project_id, subject=subject, **claims)
     return Api(server, transport, token, project_id, RegistrationsService.desc())
+
+
+def ids_of_400_kib() -> Json:
+    """Return the lists of ids of a registration, as large as they may be: 409,600 bytes serialised."""
+    long = [chr(0x1F400 + number) + "\U0001f4c8" * 127 for number in range(795)]  # 512 bytes and 3 each
+    return {
+        "scopes": [SEGMENTS, BUILDERS],
+        "segmentIds": long[:400],
+        "builderIds": [*long[400:], "\U0001f4c8" * 43],
+    }
 
 
 def content(title: str = "Users") -> Json:

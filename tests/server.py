@@ -43,7 +43,8 @@ class RunningServer:
 
     def log_records(self) -> list[dict[str, Any]]:
         """Return what the server has logged so far."""
-        lines = (self.folder / "log").read_text(encoding="utf-8").splitlines()
+        # Not splitlines, which also splits at characters that may stand in a text; the last may be half.
+        lines = (self.folder / "log").read_text(encoding="utf-8").split("\n")[:-1]
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     def kill(self) -> None:

@@ -18,17 +18,24 @@ from protobuf.wkt import Timestamp
 from dashkeeper.auth import Authenticator
 from dashkeeper.config import load_settings
 from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
+from dashkeeper.gen.dashboards.v1.dashboards_connect import DashboardsService
 from dashkeeper.gen.dashboards.v1.dashboards_pb import GetResponse
+from dashkeeper.gen.registrations.v1.content_pb import DashboardContent, DashboardContentWrapper, Section
+from dashkeeper.gen.registrations.v1.contents_pb import GetContentResponse
+from dashkeeper.gen.registrations.v1.registrations_connect import RegistrationsService
 from dashkeeper.pipeline import Pipeline
 from dashkeeper.server import Server
 from tests.api import TRANSPORTS, Api
 from tests.attack import MIB, SERVICE, assert_clean, field, raw_http
+from tests.registrations import NEW, SEGMENTS, client, content, register, show
 from tests.server import AUDIENCE, ISSUER, SECRET, RunningServer, make_token, running_server
 from tests.test_tokens import BAD_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
+
+    from protobuf import DescService
 
     from dashkeeper.auth import Caller
 
@@ -50,6 +57,11 @@ class BrokenService:
         if request.id == "text":
             return GetResponse(dashboard=Dashboard(id="a", name=f"{HIDDEN}\ud800"))
         return GetResponse(dashboard=Dashboard(id=HIDDEN, created_at=Timestamp(seconds=2**62)))
+
+    async def get_content(self, _request: Any, _ctx: Any) -> GetContentResponse:
+        """Answer a content that can't be encoded."""
+        content = DashboardContent(sections=[Section(title=f"{HIDDEN}\ud800")])
+        return GetContentResponse(content_wrapper=DashboardContentWrapper(id="a", content=content))
 
 
 @contextlib.asynccontextmanager
@@ -79,18 +91,29 @@ async def broken_server(folder: Path) -> AsyncGenerator[Server]:
         await server.stop()
 
 
-FAULTS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
-    "raised-by-a-read": ("List", {}, TRANSPORTS),
-    "raised-by-a-write": ("Upsert", {"dashboardId": "a"}, TRANSPORTS),
-    "not-to-be-encoded": ("Get", {"id": "text"}, TRANSPORTS),
-    "not-to-be-encoded-as-json": ("Get", {"id": "time"}, ("connect-json",)),
+DASHBOARDS, REGISTRATIONS = DashboardsService.desc(), RegistrationsService.desc()
+FAULTS: dict[str, tuple[DescService, str, dict[str, Any], tuple[str, ...]]] = {
+    "raised-by-a-read": (DASHBOARDS, "List", {}, TRANSPORTS),
+    "raised-by-a-write": (DASHBOARDS, "Upsert", {"dashboardId": "a"}, TRANSPORTS),
+    "not-to-be-encoded": (DASHBOARDS, "Get", {"id": "text"}, TRANSPORTS),
+    "not-to-be-encoded-as-json": (DASHBOARDS, "Get", {"id": "time"}, ("connect-json",)),
+    "raised-by-a-read-of-registrations": (REGISTRATIONS, "List", {"organisationId": "a"}, TRANSPORTS),
+    "raised-by-a-write-of-a-registration": (REGISTRATIONS, "Create", NEW, TRANSPORTS),
+    "raised-by-a-write-of-a-content": (
+        REGISTRATIONS,
+        "UpdateContent",
+        {"id": "a", "content": content()},
+        TRANSPORTS,
+    ),
+    "content-not-to-be-encoded": (REGISTRATIONS, "GetContent", {"id": "a"}, TRANSPORTS),
 }
 
 
-@pytest.mark.parametrize(("method", "request_", "transports"), FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize(("service", "method", "request_", "transports"), FAULTS.values(), ids=FAULTS)
 async def test_unforeseen_error_reaches_the_log_and_no_caller(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
+    service: DescService,
     method: str,
     request_: dict[str, Any],
     transports: tuple[str, ...],
@@ -102,7 +125,7 @@ async def test_unforeseen_error_reaches_the_log_and_no_caller(
         )
         for transport in transports:
             caplog.clear()
-            api = Api(running, transport, make_token(PROJECT), PROJECT)
+            api = Api(running, transport, make_token(PROJECT), PROJECT, service)
             reply = await asyncio.to_thread(api.call, method, request_, x_request_id=f"id-{transport}")
             api.close()
             assert (reply.code, reply.reason, reply.message) == ("internal", "INTERNAL", "internal error")
@@ -126,14 +149,27 @@ def test_fault_of_the_database_tells_no_sql(tmp_path: Path, transport: str) -> N
                     connection.execute(f'ALTER TABLE "{name}" RENAME TO "gone_{name}"')
             connection.commit()
         api = Api(running, transport, make_token(PROJECT), PROJECT)
-        requests = {"List": {}, "Get": {"id": "a"}, "Create": {"name": "a"}, "Delete": {"id": "a"}}
-        for method, request in requests.items():
-            reply = api.call(method, request)
+        registrations = client(running, PROJECT, transport)
+        calls: list[tuple[Api, str, dict[str, Any]]] = [
+            (api, "List", {}),
+            (api, "Get", {"id": "a"}),
+            (api, "Create", {"name": "a"}),
+            (api, "Delete", {"id": "a"}),
+            (registrations, "List", {"organisationId": "a", "includeContent": True}),
+            (registrations, "Get", {"id": "a"}),
+            (registrations, "Create", NEW),
+            (registrations, "Delete", {"id": "a"}),
+            (registrations, "GetContent", {"id": "a"}),
+            (registrations, "UpdateContent", {"id": "a", "content": content()}),
+        ]
+        for service, method, request in calls:
+            reply = service.call(method, request)
             assert reply.code in {"internal", "unavailable"}
             assert_clean(repr(reply))
             assert not any(name in repr(reply) for (name,) in tables if name not in {"dashboards", "history"})
             assert "no such table" not in repr(reply)
         api.close()
+        registrations.close()
 
 
 UNDECODED = {"garbage": b"\xff\xff", "too-large": field(1, b"a" * (4 * MIB + 1)), "tiles": b"\x12\0" * MIB}
@@ -235,6 +271,18 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any
                 with contextlib.suppress(httpx.LocalProtocolError):
                     api.call("List", authorization=f"Bearer {token}", x_request_id=f"{transport}-5")
             api.close()
+            registrations = client(running, PROJECT, transport)
+            fields = {"scopes": [SEGMENTS], "segmentIds": [HIDDEN]}
+            made = register(registrations, title=HIDDEN, **fields)["id"]
+            registrations.call("Create", NEW | fields | {"scopes": [], "title": f"{HIDDEN}\n"})
+            show(registrations, made, HIDDEN)
+            dataset = {"other": {"type": HIDDEN, "json": f'{{"{HIDDEN}": 1, "{HIDDEN}": 2}}'}}
+            chart = {"title": HIDDEN, "type": "CHART_TYPE_METRIC", "dataset": dataset}
+            broken = {"sections": [{"title": HIDDEN, "cards": [{"w": 99, "charts": [chart]}]}]}
+            assert registrations.call("UpdateContent", {"id": made, "content": broken}).violations
+            registrations.send("UpdateContent", b'{"hidden' + HIDDEN.encode())
+            registrations.call("List", {"organisationId": "org", "titleContains": HIDDEN})
+            registrations.close()
     # Read once it has stopped: a call's line may come just after its answer.
     return running.log_records(), tokens, (running.folder / "log").read_text(encoding="utf-8")
 

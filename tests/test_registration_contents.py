@@ -15,7 +15,9 @@ from hypothesis import given, settings
 
 from dashkeeper.gen.registrations.v1.content_pb import DashboardContent, DashboardContentWrapper
 from dashkeeper.gen.registrations.v1.contents_pb import GetContentRequest, UpdateContentRequest
+from dashkeeper.gen.registrations.v1.registrations_pb import ListResponse
 from dashkeeper.services.contents import compacted
+from tests.attack import MIB
 from tests.contents import PROFILE, contents
 from tests.database import stored_rows
 from tests.registrations import (
@@ -25,6 +27,7 @@ from tests.registrations import (
     content_message,
     done,
     get,
+    ids_of_400_kib,
     listed,
     pages,
     register,
@@ -289,20 +292,49 @@ def large(size: int) -> Json:
     return {"sections": sections}
 
 
+def as_large_as(size: int) -> Json:
+    """Return a content of exactly so many bytes."""
+    made = large(size - 2_000)
+    missing = size - len(DashboardContent.from_json(json.dumps(made)).to_binary())
+    made["sections"][-1]["cards"][0]["charts"][0]["dataset"]["otql"]["queryText"] += "x" * missing
+    return made
+
+
 def test_content_of_3_5_mib_is_kept_and_a_larger_one_is_not(server: RunningServer, project_id: str) -> None:
     api = client(server, project_id)
-    made = register(api)
-    at_limit = large(MAX_CONTENT_BYTES - 1_500)
+    made = register(api, **ids_of_400_kib())
+    at_limit = as_large_as(MAX_CONTENT_BYTES)
     wrapper = done(api, "UpdateContent", id=made["id"], content=at_limit).wrapper
     assert wrapper["content"] == at_limit
     assert done(api, "GetContent", id=made["id"]).wrapper == wrapper
-    found = done(api, "List", organisationId="org", includeContent=True).body
-    assert found["contentWrappers"] == [wrapper]
+    page = done(api, "List", organisationId="org", includeContent=True).body
+    assert page["contentWrappers"] == [wrapper]
+    assert len(ListResponse.from_json(json.dumps(page)).to_binary()) < 4 * MIB - 4_096  # the longest token
     rows = stored_rows(server, project_id)
     for dry_run in (True, False):
-        request = {"id": made["id"], "content": large(MAX_CONTENT_BYTES), "validateOnly": dry_run}
+        request = {"id": made["id"], "content": as_large_as(MAX_CONTENT_BYTES + 1), "validateOnly": dry_run}
         reply = api.call("UpdateContent", request)
         assert (reply.code, reply.reason) == ("resource_exhausted", "CONTENT_TOO_LARGE")
         assert reply.metadata == {"max_bytes": str(MAX_CONTENT_BYTES)}
     assert stored_rows(server, project_id) == rows
     api.close()
+
+
+@pytest.mark.parametrize("method", ["RestoreContent", "Update"])
+def test_content_of_3_5_mib_is_restored_whatever_the_change_message(
+    one_registrations: Api, method: str
+) -> None:
+    api = one_registrations
+    made = register(api)
+    at_limit = as_large_as(MAX_CONTENT_BYTES)
+    first = done(api, "UpdateContent", id=made["id"], content=at_limit).wrapper
+    current = show(api, made["id"])
+    why = "\U0001f4c8" * 500
+    if method == "Update":
+        etag = get(api, made["id"])["etag"]
+        done(api, method, id=made["id"], etag=etag, dashboardContentId=first["id"], changeMessage=why)
+    else:
+        done(api, method, id=made["id"], contentId=first["id"], changeMessage=why)
+    restored = done(api, "GetContent", id=made["id"]).wrapper
+    assert restored["id"] not in {first["id"], current["id"]}
+    assert (restored["content"], restored["changeMessage"]) == (at_limit, why)

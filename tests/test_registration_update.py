@@ -10,11 +10,13 @@ from tests.database import stored_rows
 from tests.registrations import (
     BUILDERS,
     HOME,
+    MAX_IDS_BYTES,
     NEW,
     SEGMENTS,
     client,
     done,
     get,
+    ids_of_400_kib,
     listed,
     register,
     show,
@@ -293,3 +295,25 @@ def test_update_to_a_content_of_another_registration_is_refused(
         reply = one_registrations.call("Update", request)
         assert (reply.code, list(reply.violations)) == ("invalid_argument", ["dashboard_content_id"])
     assert stored_rows(server, project_id) == rows
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_ids_of_400_kib_are_kept_and_larger_ones_are_not(
+    server: RunningServer, project_id: str, dry_run: bool
+) -> None:
+    registrations = client(server, project_id)
+    at_limit = ids_of_400_kib()
+    more = at_limit | {"builderIds": [*at_limit["builderIds"][:-1], at_limit["builderIds"][-1] + "x"]}
+    made = register(registrations, **at_limit)
+    small = register(registrations)
+    done(registrations, "Update", id=small["id"], **at_limit)
+    for registration in (made, get(registrations, small["id"])):
+        assert {name: registration[name] for name in at_limit} == at_limit
+    done(registrations, "Update", id=made["id"], title="\U0001f4c8" * 200)
+    rows = stored_rows(server, project_id)
+    for method, request in {"Create": NEW | more, "Update": {"id": made["id"], **more}}.items():
+        reply = registrations.call(method, request | {"validateOnly": dry_run})
+        assert (reply.code, reply.reason) == ("resource_exhausted", "REGISTRATION_TOO_LARGE")
+        assert reply.metadata == {"max_bytes": str(MAX_IDS_BYTES)}
+    assert stored_rows(server, project_id) == rows
+    registrations.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,8 +12,9 @@ from dashkeeper import retention, times
 from dashkeeper.errors import NotFoundError
 from dashkeeper.gen.dashboards.v1.changes_pb import DeleteRequest
 from dashkeeper.gen.dashboards.v1.history_pb import ListRevisionsRequest
-from dashkeeper.store.tables import revisions
+from dashkeeper.store.tables import requests, revisions
 from tests.database import make_database
+from tests.scale import captured_statements
 from tests.stores import CTX, create, tile
 
 if TYPE_CHECKING:
@@ -81,3 +83,16 @@ async def test_erase_of_a_long_history_takes_small_batches(
     assert await count(beside, project_id) >= 1_000 - BATCH
     await retention.erase_project(store, project_id)
     assert await count(beside, project_id) == 0
+
+
+async def test_answers_to_forget_are_not_read(
+    beside: Database, store: SQLStore, dashboards: Dashboards, project_id: str
+) -> None:
+    await create(dashboards, tiles=[tile("t")], request_id=str(uuid.uuid4()))
+    with captured_statements() as statements:
+        assert await store.erase_some(project_id) == 2  # with the dashboard
+    (found,) = [it.sql for it in statements if it.sql.startswith("SELECT") and "FROM requests" in it.sql]
+    assert "requests.request_id" in found
+    assert "reply" not in found
+    query = select(func.count()).where(requests.c.project_id == project_id)
+    assert await beside.scan(lambda conn: conn.execute(query).scalar_one()) == 0

@@ -34,8 +34,6 @@ from dashkeeper.store.base import Outcome, RegistrationOutcome, StoredRegistrati
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from protobuf import Message
-
     from dashkeeper.gen.registrations.v1.changes_pb import (
         CreateRequest,
         DeleteRequest,
@@ -48,7 +46,10 @@ if TYPE_CHECKING:
     from dashkeeper.store.base import Reply
 
 MAX_CONTENT_BYTES = 3_670_016
-"""3.5 MiB: so that an answer always fits a client's limit of 4 MiB."""
+"""3.5 MiB: so that an answer, with the registration beside it, always fits a client's limit of 4 MiB."""
+
+_MAX_IDS_BYTES = 409_600
+"""400 KiB: the most that segment_ids and builder_ids take; all else of a registration is short."""
 
 _UPDATABLE = ("title", "scopes", "segment_ids", "builder_ids", "archived")
 
@@ -81,6 +82,7 @@ class RegistrationChanges:
             organisation_id=request.organisation_id,
             community_id=request.community_id,
         )
+        _check_ids_size(content)
         state = self._modified(content, None)
         shown = _preview(state, None) if request.validate_only else state
         return Outcome(reply=CreateResponse(registration=shown), state=state)
@@ -101,6 +103,7 @@ class RegistrationChanges:
             setattr(content, path, getattr(request, path))
         if problems := [*place_problems(content.scopes, content.segment_ids, content.builder_ids)]:
             raise InvalidRequestError.of(problems)
+        _check_ids_size(content)
         is_modified = content.to_binary() != current.to_binary()
         if names_older and stored.restored is None:
             description = (
@@ -164,6 +167,7 @@ class RegistrationChanges:
                 reason="CONTENT_EXISTS",
                 metadata={"id": request.id, "current_etag": current.dashboard_content_id},
             )
+        _check_size(content)
         return self._new_content(current, request, content, reply)
 
     def restore_content(
@@ -194,7 +198,6 @@ class RegistrationChanges:
             required=required,
         )
         wrapper = self._wrapped(content, current, request.change_message)
-        _check_size(wrapper)
         state = _with_new_etag(current)
         state.dashboard_content_id = wrapper.id
         shown = wrapper
@@ -303,13 +306,30 @@ def _preview(state: DashboardRegistration, current: DashboardRegistration | None
     return shown
 
 
-def _check_size(wrapper: Message) -> None:
+def _check_ids_size(registration: DashboardRegistration) -> None:
+    """Check that a registration's lists of ids aren't too large.
+
+    Raises:
+        ResourceExhaustedError: If they are larger than those of a stored registration may be.
+    """
+    ids = DashboardRegistration(segment_ids=registration.segment_ids, builder_ids=registration.builder_ids)
+    size = len(ids.to_binary())
+    if size > _MAX_IDS_BYTES:
+        raise ResourceExhaustedError(
+            f"segment_ids and builder_ids would take {size} bytes, at most {_MAX_IDS_BYTES} are kept:"
+            " list fewer or shorter ones",
+            reason="REGISTRATION_TOO_LARGE",
+            metadata={"max_bytes": str(_MAX_IDS_BYTES)},
+        )
+
+
+def _check_size(content: DashboardContent) -> None:
     """Check that a new content isn't too large.
 
     Raises:
         ResourceExhaustedError: If it is larger than a stored content may be.
     """
-    size = len(wrapper.to_binary())
+    size = len(content.to_binary())
     if size > MAX_CONTENT_BYTES:
         raise ResourceExhaustedError(
             f"the content would take {size} bytes, at most {MAX_CONTENT_BYTES} are kept: split the dashboard",

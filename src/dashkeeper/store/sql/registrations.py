@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Select, and_, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy import Select, and_, bindparam, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from dashkeeper.gen.registrations.v1.content_pb import DashboardContentWrapper
@@ -67,27 +67,42 @@ def get_registration(conn: Connection, project_id: str, registration_id: str) ->
 
 
 def list_registrations(conn: Connection, project_id: str, query: RegistrationQuery) -> RegistrationPage:
-    """Return a page of registrations, with their current contents if so asked: one statement."""
+    """Return a page of registrations, with their current contents if so asked: one statement.
+
+    It picks the page's keys first, then reads what fits of that which may be large: neither the
+    database's sorting nor a driver that fetches all rows at once ever holds more than a page.
+    """
     table = registrations.c
-    statement = _filtered(select(table.header), project_id, query)
+    picked = _filtered(select(table.title), project_id, query)
+    size = func.length(table.header) + _ITEM_OVERHEAD
+    if query.include_content:
+        picked = picked.join(contents, _HAS_CURRENT_CONTENT)
+        picked = picked.join(bodies, refers_to_body(contents, contents.c.registration_id))
+        size += func.length(contents.c.header) + func.length(bodies.c.body)
+    if query.after is not None:
+        picked = picked.where(tuple_(table.title, table.id) > tuple_(*query.after))
+    picked = picked.order_by(table.title, table.id).offset(query.skip).limit(query.limit + 1)
+    sized = picked.add_columns(table.id, size.label("size")).subquery("sized").c
+    total = func.sum(sized.size).over(order_by=[sized.title, sized.id])
+    page = select(sized.title, sized.id, sized.size, total.label("total")).subquery("page")
+    fits = or_(page.c.total <= query.max_bytes, page.c.total == page.c.size)  # the first one always does
+    statement = select(table.header).select_from(page)
+    statement = statement.outerjoin(
+        registrations, and_(fits, table.project_id == project_id, table.id == page.c.id)
+    )
     if query.include_content:
         statement = statement.add_columns(contents.c.header, bodies.c.body)
-        statement = statement.join(contents, _HAS_CURRENT_CONTENT)
-        statement = statement.join(bodies, refers_to_body(contents, contents.c.registration_id))
-    if query.after is not None:
-        statement = statement.where(tuple_(table.title, table.id) > tuple_(*query.after))
-    statement = statement.order_by(table.title, table.id).offset(query.skip).limit(query.limit + 1)
-    page = RegistrationPage(found := [], wrappers := [], has_more=False)
-    size = 0
-    for row in conn.execute(statement):
-        parts: list[bytes] = [*row]
-        size += sum(map(len, parts)) + _ITEM_OVERHEAD
-        if len(found) == query.limit or (found and size > query.max_bytes):
+        statement = statement.outerjoin(contents, _HAS_CURRENT_CONTENT)
+        statement = statement.outerjoin(bodies, refers_to_body(contents, contents.c.registration_id))
+    result = RegistrationPage(found := [], wrappers := [], has_more=False)
+    for row in conn.execute(statement.order_by(page.c.title, page.c.id)):
+        if len(found) == query.limit or row[0] is None:
             return RegistrationPage(found, wrappers, has_more=True)
+        parts: list[bytes] = [*row]
         found.append(DashboardRegistration.from_binary(parts[0]))
         if query.include_content:
             wrappers.append(DashboardContentWrapper.from_binary(parts[1] + parts[2]))
-    return page
+    return result
 
 
 def count_registrations(conn: Connection, project_id: str, query: RegistrationQuery) -> int:

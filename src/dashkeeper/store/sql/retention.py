@@ -28,8 +28,12 @@ _IS_PURGED = and_(
 _FIND_ORGANISATION = select(registrations.c.organisation_id).where(
     registrations.c.project_id == bindparam("project_id"), registrations.c.id == bindparam("registration_id")
 )
-_FIND_ANSWERS = select(requests).order_by(requests.c.created_at).limit(_ANSWERS_AT_ONCE)
 _ANSWER_AS_FOUND = (*requests.primary_key.columns, requests.c.created_at)  # which another may have replaced
+_FIND_ANSWERS = (
+    select(*_ANSWER_AS_FOUND, requests.c.resource_id, requests.c.body_hash)
+    .order_by(requests.c.created_at)
+    .limit(_ANSWERS_AT_ONCE)
+)
 _DELETE_ANSWER = delete(requests).where(
     *(column == bindparam(f"of_{column.name}") for column in _ANSWER_AS_FOUND)
 )
@@ -105,7 +109,7 @@ def _purge_registrations(conn: Connection, rows: Sequence[SweptRow]) -> int:
     return purged
 
 
-def _forget(conn: Connection, rows: Sequence[Row[str, str, str, str, int, bytes, bytes, str, bytes]]) -> int:
+def _forget(conn: Connection, rows: Sequence[Row[str, str, str, str, int, str, bytes | None]]) -> int:
     if rows:
         names = [column.name for column in _ANSWER_AS_FOUND]
         conn.execute(_DELETE_ANSWER, [{f"of_{name}": getattr(row, name) for name in names} for row in rows])

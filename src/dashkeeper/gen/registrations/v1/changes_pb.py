@@ -50,14 +50,16 @@ class CreateRequest(Message[_CreateRequestFields]):
             ```
         segment_ids:
             The segments on whose pages the dashboard is shown, at most 1,000, each at most once, each 1 to 128 characters.
-            Empty: on every segment's. Only with SCOPE_SEGMENTS among the scopes.
+            Empty: on every segment's. Only with SCOPE_SEGMENTS among the scopes. Together with builder_ids at most 400 KiB
+            serialised.
 
             ```proto
             repeated string segment_ids = 3;
             ```
         builder_ids:
             The standard segment builders in which the dashboard is shown, at most 1,000, each at most once, each 1 to 128
-            characters. Empty: in all. Only with SCOPE_BUILDERS among the scopes.
+            characters. Empty: in all. Only with SCOPE_BUILDERS among the scopes. Together with segment_ids at most 400 KiB
+            serialised.
 
             ```proto
             repeated string builder_ids = 4;
@@ -205,14 +207,16 @@ class UpdateRequest(Message[_UpdateRequestFields]):
             ```
         segment_ids:
             The new segments, which replace all the old ones, at most 1,000, each at most once, each 1 to 128 characters.
-            Afterwards there may only be some with SCOPE_SEGMENTS among the scopes.
+            Afterwards there may only be some with SCOPE_SEGMENTS among the scopes, and with builder_ids at most 400 KiB
+            serialised.
 
             ```proto
             repeated string segment_ids = 4;
             ```
         builder_ids:
             The new standard segment builders, which replace all the old ones, at most 1,000, each at most once, each 1 to 128
-            characters. Afterwards there may only be some with SCOPE_BUILDERS among the scopes.
+            characters. Afterwards there may only be some with SCOPE_BUILDERS among the scopes, and with segment_ids at most
+            400 KiB serialised.
 
             ```proto
             repeated string builder_ids = 5;

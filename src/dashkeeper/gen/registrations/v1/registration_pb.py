@@ -52,14 +52,14 @@ class DashboardRegistration(Message[_DashboardRegistrationFields]):
             ```
         segment_ids:
             The segments on whose pages the dashboard is shown, at most 1,000, each at most once. Empty: on every segment's.
-            Only with SCOPE_SEGMENTS among the scopes.
+            Only with SCOPE_SEGMENTS among the scopes. Together with builder_ids at most 400 KiB serialised.
 
             ```proto
             repeated string segment_ids = 4;
             ```
         builder_ids:
             The standard segment builders in which the dashboard is shown, at most 1,000, each at most once. Empty: in all.
-            Only with SCOPE_BUILDERS among the scopes.
+            Only with SCOPE_BUILDERS among the scopes. Together with segment_ids at most 400 KiB serialised.
 
             ```proto
             repeated string builder_ids = 5;
