@@ -66,13 +66,15 @@ class CreateRequest(_message.Message):
     @_builtins.property
     def segment_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The segments on whose pages the dashboard is shown, at most 1,000, each at most once, each 1 to 128 characters.
-        Empty: on every segment's. Only with SCOPE_SEGMENTS among the scopes.
+        Empty: on every segment's. Only with SCOPE_SEGMENTS among the scopes. Together with builder_ids at most 400 KiB
+        serialised.
         """
 
     @_builtins.property
     def builder_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The standard segment builders in which the dashboard is shown, at most 1,000, each at most once, each 1 to 128
-        characters. Empty: in all. Only with SCOPE_BUILDERS among the scopes.
+        characters. Empty: in all. Only with SCOPE_BUILDERS among the scopes. Together with segment_ids at most 400 KiB
+        serialised.
         """
 
     def __init__(
@@ -171,13 +173,15 @@ class UpdateRequest(_message.Message):
     @_builtins.property
     def segment_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The new segments, which replace all the old ones, at most 1,000, each at most once, each 1 to 128 characters.
-        Afterwards there may only be some with SCOPE_SEGMENTS among the scopes.
+        Afterwards there may only be some with SCOPE_SEGMENTS among the scopes, and with builder_ids at most 400 KiB
+        serialised.
         """
 
     @_builtins.property
     def builder_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The new standard segment builders, which replace all the old ones, at most 1,000, each at most once, each 1 to 128
-        characters. Afterwards there may only be some with SCOPE_BUILDERS among the scopes.
+        characters. Afterwards there may only be some with SCOPE_BUILDERS among the scopes, and with segment_ids at most
+        400 KiB serialised.
         """
 
     @_builtins.property

@@ -102,13 +102,13 @@ class DashboardRegistration(_message.Message):
     @_builtins.property
     def segment_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The segments on whose pages the dashboard is shown, at most 1,000, each at most once. Empty: on every segment's.
-        Only with SCOPE_SEGMENTS among the scopes.
+        Only with SCOPE_SEGMENTS among the scopes. Together with builder_ids at most 400 KiB serialised.
         """
 
     @_builtins.property
     def builder_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The standard segment builders in which the dashboard is shown, at most 1,000, each at most once. Empty: in all.
-        Only with SCOPE_BUILDERS among the scopes.
+        Only with SCOPE_BUILDERS among the scopes. Together with segment_ids at most 400 KiB serialised.
         """
 
     @_builtins.property
