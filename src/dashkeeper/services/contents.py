@@ -67,6 +67,8 @@ def problems(content: DashboardContent, path: str) -> Iterator[Violation]:
     for source_path, source in _other_sources(content, path):
         if known := NODE_NAMES.get(folded(source.type)):
             yield Violation(f"{source_path}.type", f"has a field of its own in Dataset: write it as {known}")
+        elif source.type and not folded(source.type):
+            yield Violation(f"{source_path}.type", "must not be only - and _: name the data source")
         values += _count_values(source.json)
         if values > MAX_ITEMS:
             text = f"is too much: the JSON of a content's sources holds at most {MAX_ITEMS} values"
