@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dashkeeper import times
@@ -33,6 +32,7 @@ from dashkeeper.store.base import Outcome, RegistrationOutcome, StoredRegistrati
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import timedelta
 
     from dashkeeper.gen.registrations.v1.changes_pb import (
         CreateRequest,
@@ -128,11 +128,8 @@ class RegistrationChanges:
         self._check_etag(current, request.etag)
         state = self._modified(current, current)
         assert state.last_modified_ts is not None
-        purge_at = times.to_microseconds(state.last_modified_ts) + self.limits.purge_after // timedelta(
-            microseconds=1
-        )
         state.deleted_at = state.last_modified_ts
-        state.purge_at = times.to_timestamp(purge_at)
+        state.purge_at = times.later(state.last_modified_ts, self.limits.purge_after)
         return Outcome(reply=DeleteResponse(), state=state)
 
     def undelete(
