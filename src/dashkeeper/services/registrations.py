@@ -37,11 +37,8 @@ from dashkeeper.services.contents import compacted
 from dashkeeper.services.ids import new_registration_id
 from dashkeeper.services.organisations import community_to_list, not_allowed, reach_of
 from dashkeeper.services.paging import MAX_PAGE_BYTES, NEWEST, decode_page_token, encode_page_token
-from dashkeeper.services.registration_changes import (
-    RegistrationChanges,
-    missing,
-    no_content,
-)
+from dashkeeper.services.registration_changes import RegistrationChanges
+from dashkeeper.services.registration_states import missing, no_content
 from dashkeeper.services.writes import new_write
 from dashkeeper.store.queries import ContentQuery, RegistrationQuery
 
