@@ -27,7 +27,7 @@ lint: $(VENV)/.dev ## Check style and format
 format: $(VENV)/.dev ## Mend style and format where a tool can
 	@ruff check --fix
 	@ruff format
-	@buf format -w --path proto/dashboards --path proto/insights
+	@buf format -w --path proto/dashboards --path proto/insights --path proto/registrations
 
 types: $(VENV)/.dev ## Check types, strictly
 	@pyright
@@ -42,7 +42,7 @@ generated-is-current: $(VENV)/.dev ## Fail if proto/ and the committed code diff
 
 proto-is-good: $(VENV)/.dev ## Lint proto/, and fail on changes that break clients of the last release
 	@buf lint
-	@buf format --diff --exit-code --path proto/dashboards --path proto/insights
+	@buf format --diff --exit-code --path proto/dashboards --path proto/insights --path proto/registrations
 	@buf build -o - | buf breaking - --against proto/baseline.binpb --config buf.yaml
 
 lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml
