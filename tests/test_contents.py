@@ -154,9 +154,16 @@ def test_known_name_is_no_other_source(name: str) -> None:
     assert folded(text.rpartition(" ")[2]) == folded(name)
 
 
-@pytest.mark.parametrize("name", ["other", "to list", "otql2", "user_points", "tolists", "-", "ÖTQL"])
+@pytest.mark.parametrize("name", ["other", "to list", "otql2", "user_points", "tolists", "-1", "ÖTQL"])
 def test_name_that_differs_from_the_known_ones_is_another_source(name: str) -> None:
     assert violations_of_content(charts(other(name=name))) == []
+
+
+@pytest.mark.parametrize("name", ["-", "_", "-_-"])
+def test_name_without_anything_that_tells_it_from_another_is_refused(name: str) -> None:
+    ((path, text),) = violations_of_content(charts(other(name=name)))
+    assert path.endswith(".other.type")
+    assert text == "must not be only - and _: name the data source"
 
 
 # The JSON of other sources

@@ -158,6 +158,14 @@ def test_words_are_read_in_any_case(spell: Any) -> None:
             assert write(message)["type"] == word
 
 
+@pytest.mark.parametrize(
+    "word", ["p\N{LATIN SMALL LETTER DOTLESS I}e", "bar\N{LATIN SMALL LETTER LONG S}", "Pie ", ""]
+)
+def test_word_of_other_letters_is_refused(word: str) -> None:
+    found = problems(content_of(chart={"type": word, "dataset": {"type": "x"}}))
+    assert found == {f"{FIRST_CHART}.type": 'must be one of "Pie", "Bars", "Radar", "Metric", "Area"'}
+
+
 @pytest.mark.parametrize("word", [*form.NODE_TYPES.values()])
 def test_names_of_datasets_are_read_but_for_case_and_dashes(word: str) -> None:
     spellings = [word, word.upper(), word.lower(), word.replace("-", "_"), word.replace("_", "-")]

@@ -342,6 +342,12 @@ def test_errors_of_the_query(rest: Rest) -> None:
     ):
         assert violated(rest.call("GET", f"/dashboards?{query}")) == [field], query
     error(rest.call("GET", "/dashboards?organisation_id=%FF"), 400, "INVALID_ARGUMENT")
+    answer = rest.call("GET", "/dashboards?organisation_id=1&segment_id=1")
+    assert error(answer, 400, "INVALID_ARGUMENT")["error"].startswith(
+        'Invalid request: segment_id is only for "segments": set scope to it'
+    )
+    answer = rest.call("GET", f"/dashboards?{'a=1&' * 101}")
+    assert "100 parameters at most" in error(answer, 400, "INVALID_ARGUMENT")["error"]
     for method, body in (("GET", None), ("DELETE", None), ("PUT", registration())):
         sent = body and {key: body[key] for key in body if key != "organisation_id"}
         error(rest.call(method, f"{path}?organisation_id=2", sent), 404, "NOT_FOUND")

@@ -171,7 +171,8 @@ def token(
     *,
     project: Annotated[list[str], typer.Option(help="a project it is good for, or * for all; repeatable")],
     organisation: Annotated[
-        list[str] | None, typer.Option(help="an organisation it is limited to; repeatable; by default none")
+        list[str] | None,
+        typer.Option(help="an organisation it is limited to, if any; repeatable"),
     ] = None,
     scope: Annotated[str, typer.Option(help="what it allows")] = "dashboards:read dashboards:write",
     subject: Annotated[str, typer.Option(help="who it is for: `sub`")] = "operator",

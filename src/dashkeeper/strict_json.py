@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 MAX_INTEGER = 2**53 - 1
 """The largest integer, up and down, that every JSON reader reads exactly."""
 
+STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+"""A string in a JSON text: what stands between strings is structure, numbers, words and white space."""
+
 _MAX_KEY_LENGTH = 100
 
-_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _NOT_BRACKET = re.compile(r"[^\[\]{}]+")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -128,7 +130,7 @@ def _depth(text: str, enough: int) -> int:
     if text.count("[") + text.count("{") <= enough:
         return 0
     deepest = depth = 0
-    for bracket in _NOT_BRACKET.sub("", _STRING.sub("", text)):
+    for bracket in _NOT_BRACKET.sub("", STRING.sub("", text)):
         if bracket in "[{":
             depth += 1
             deepest = max(depth, deepest)

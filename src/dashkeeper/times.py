@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 
 from protobuf.wkt import Timestamp
 
@@ -10,6 +11,11 @@ from protobuf.wkt import Timestamp
 def now() -> int:
     """Return the present time, in microseconds since 1970, UTC."""
     return time.time_ns() // 1_000
+
+
+def later(timestamp: Timestamp, duration: timedelta) -> Timestamp:
+    """Return the time that comes so much later."""
+    return to_timestamp(to_microseconds(timestamp) + duration // timedelta(microseconds=1))
 
 
 def to_timestamp(microseconds: int) -> Timestamp:

@@ -82,8 +82,6 @@ def _code_rules(request: Message) -> Iterator[Violation]:
             ids = request.scopes, request.segment_ids, request.builder_ids
             yield from places.repetitions(*ids)
             yield from places.place_problems(*ids)
-            if request.dashboard_content_id:
-                yield Violation("dashboard_content_id", "must be empty: a new registration has no content")
         case registrations.UpdateRequest():
             yield from places.repetitions(request.scopes, request.segment_ids, request.builder_ids)
         case UpdateContentRequest(content=content) if content is not None:

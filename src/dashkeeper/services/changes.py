@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from dashkeeper import times
 from dashkeeper.errors import AbortedError, AlreadyExistsError, FailedPreconditionError, NotFoundError
@@ -30,16 +29,14 @@ from dashkeeper.store.base import DashboardOutcome, Outcome, RevisionEntry, Stor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import timedelta
 
     from dashkeeper.gen.dashboards.v1.changes_pb import DeleteRequest, UndeleteRequest, UpdateRequest
     from dashkeeper.gen.dashboards.v1.history_pb import RestoreRequest
     from dashkeeper.gen.dashboards.v1.tile_pb import Tile
     from dashkeeper.gen.dashboards.v1.upsert_pb import UpsertRequest
+    from dashkeeper.services.writes import WriteRequest
     from dashkeeper.store.base import Kind, Reply
-
-    WriteRequest: TypeAlias = (
-        CreateRequest | UpdateRequest | UpsertRequest | DeleteRequest | UndeleteRequest | RestoreRequest
-    )
 
 _MAX_IDS_LENGTH = 2_000
 _UPDATABLE = ("name", "description", "labels")
@@ -121,11 +118,8 @@ class DashboardChanges:
         """Take the dashboard away, until Undelete or the purge (AIP-164)."""
         state = next_state(self._existing(stored, request.id, request.etag), stored, self.subject)
         assert state.updated_at is not None
-        purge_at = times.to_microseconds(state.updated_at) + self.limits.purge_after // timedelta(
-            microseconds=1
-        )
         state.deleted_at = state.updated_at
-        state.purge_at = times.to_timestamp(purge_at)
+        state.purge_at = times.later(state.updated_at, self.limits.purge_after)
         return Outcome(reply=DeleteResponse(), state=state, entry=RevisionEntry("DELETE", TileChanges()))
 
     def undelete(

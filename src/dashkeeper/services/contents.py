@@ -11,7 +11,7 @@ from dashkeeper.errors import Violation
 from dashkeeper.gen.registrations.v1.dataset_pb import Dataset
 from dashkeeper.gen.registrations.v1.source_pb import OtherSource
 from dashkeeper.services import datasets
-from dashkeeper.strict_json import StrictJSONError, parse
+from dashkeeper.strict_json import STRING, StrictJSONError, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,14 +20,13 @@ if TYPE_CHECKING:
     from dashkeeper.gen.registrations.v1.content_pb import DashboardContent
     from dashkeeper.gen.registrations.v1.filter_pb import Filter
 
-MAX_CHARTS = 1_000
-MAX_JSON_DEPTH = 32
+_MAX_CHARTS = 1_000
+_MAX_JSON_DEPTH = 32
 
-OWN_KEYS = ("type", "series_title", "sources")
+_OWN_KEYS = ("type", "series_title", "sources")
 """Keys that the JSON of an unknown source can't have: the dataset itself has them."""
 
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
-_SPACE_BETWEEN = re.compile(rf"({_STRING.pattern})|[ \t\n\r]+", re.DOTALL)
+_SPACE_BETWEEN = re.compile(rf"({STRING.pattern})|[ \t\n\r]+", re.DOTALL)
 
 
 def folded(name: str) -> str:
@@ -61,12 +60,14 @@ def problems(content: DashboardContent, path: str) -> Iterator[Violation]:
     for chart_path, chart in _charts(content, path):
         count += 1
         yield from datasets.problems(chart, chart_path)
-    if count > MAX_CHARTS:
-        yield Violation(f"{path}.sections", f"hold {count} charts: a content has at most {MAX_CHARTS}")
+    if count > _MAX_CHARTS:
+        yield Violation(f"{path}.sections", f"hold {count} charts: a content has at most {_MAX_CHARTS}")
     values = 0
     for source_path, source in _other_sources(content, path):
         if known := NODE_NAMES.get(folded(source.type)):
             yield Violation(f"{source_path}.type", f"has a field of its own in Dataset: write it as {known}")
+        elif source.type and not folded(source.type):
+            yield Violation(f"{source_path}.type", "must not be only - and _: name the data source")
         values += _count_values(source.json)
         if values > MAX_ITEMS:
             text = f"is too much: the JSON of a content's sources holds at most {MAX_ITEMS} values"
@@ -125,21 +126,21 @@ def _json_problems(text: str) -> Iterator[Violation]:
     if not text:
         return
     try:
-        value = parse(text, max_depth=MAX_JSON_DEPTH)
+        value = parse(text, max_depth=_MAX_JSON_DEPTH)
     except StrictJSONError as error:
         yield from error.problems
         return
     if not isinstance(value, dict):
         yield Violation("", "must be a JSON object")
         return
-    for key in OWN_KEYS:
+    for key in _OWN_KEYS:
         if key in value:
             yield Violation(key, "is a field of the dataset or of a transformation: no key for this JSON")
 
 
 def _count_values(text: str) -> int:
     """Return how many values a JSON text holds: a comma stands before each but the first of a bracket."""
-    text = _STRING.sub("", text)
+    text = STRING.sub("", text)
     return sum(map(text.count, "[{,"))
 
 

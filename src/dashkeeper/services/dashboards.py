@@ -29,8 +29,8 @@ from dashkeeper.gen.dashboards.v1.history_pb import (
 from dashkeeper.gen.dashboards.v1.upsert_pb import UpsertRequest, UpsertResponse
 from dashkeeper.services.changes import DashboardChanges, no_revision
 from dashkeeper.services.ids import new_dashboard_id
-from dashkeeper.services.paging import decode_page_token, encode_page_token
-from dashkeeper.services.states import MAX_DASHBOARD_BYTES, live, missing
+from dashkeeper.services.paging import MAX_PAGE_BYTES, NEWEST, decode_page_token, encode_page_token
+from dashkeeper.services.states import live, missing
 from dashkeeper.services.writes import new_write
 from dashkeeper.store.queries import DashboardQuery, RevisionQuery
 
@@ -43,16 +43,13 @@ if TYPE_CHECKING:
     from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
     from dashkeeper.gen.dashboards.v1.tile_pb import Tile
     from dashkeeper.methods import Context
-    from dashkeeper.services.changes import DashboardLimits, WriteRequest
+    from dashkeeper.services.changes import DashboardLimits
+    from dashkeeper.services.writes import WriteRequest
     from dashkeeper.store.base import DashboardOutcome, Reply, Store, StoredDashboard
     from dashkeeper.store.queries import OrderColumn
 
 MAX_PAGE_SIZE = 1_000
 MAX_REVISIONS_PAGE_SIZE = 100
-MAX_PAGE_BYTES = MAX_DASHBOARD_BYTES - 4_096
-"""3.5 MiB less the longest token: an answer always fits a client's limit of 4 MiB."""
-
-_NEWEST = 2**63 - 1
 
 
 class Dashboards:
@@ -150,7 +147,7 @@ class Dashboards:
     async def list_revisions(self, request: ListRevisionsRequest, ctx: Context, /) -> ListRevisionsResponse:
         """Give a dashboard's history, newest first, a page at a time."""
         identity = ["DashboardsService/ListRevisions", self._caller.project_id, request.id]
-        before = _NEWEST
+        before = NEWEST
         if request.page_token:
             before = cast("int", decode_page_token(request.page_token, identity, int)[0])
         page = await self._store.list_revisions(

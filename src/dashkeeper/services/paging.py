@@ -14,6 +14,12 @@ from typing import Any
 
 from dashkeeper.errors import InvalidRequestError, Violation
 
+MAX_PAGE_BYTES = 3_670_016 - 4_096
+"""What the items of a page take at most: 3.5 MiB less the longest token."""
+
+NEWEST = 2**63 - 1
+"""Above every number in a history: where a list that begins with the newest begins."""
+
 _MAX_INTEGER = 2**63 - 1
 
 

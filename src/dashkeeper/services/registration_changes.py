@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dashkeeper import times
 from dashkeeper.errors import (
     AlreadyExistsError,
     InvalidRequestError,
-    NotFoundError,
-    ResourceExhaustedError,
     Violation,
 )
 from dashkeeper.gen.registrations.v1.changes_pb import (
@@ -26,13 +23,23 @@ from dashkeeper.gen.registrations.v1.changes_pb import (
 )
 from dashkeeper.gen.registrations.v1.content_pb import DashboardContentWrapper
 from dashkeeper.gen.registrations.v1.registration_pb import DashboardRegistration
-from dashkeeper.services.ids import new_content_id, new_etag
+from dashkeeper.services.ids import new_content_id
 from dashkeeper.services.places import place_problems
+from dashkeeper.services.registration_states import (
+    check_ids_size,
+    check_size,
+    missing,
+    next_state,
+    no_content,
+    preview,
+    with_new_etag,
+)
 from dashkeeper.services.writes import check_etag
 from dashkeeper.store.base import Outcome, RegistrationOutcome, StoredRegistration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import timedelta
 
     from dashkeeper.gen.registrations.v1.changes_pb import (
         CreateRequest,
@@ -44,12 +51,6 @@ if TYPE_CHECKING:
     from dashkeeper.gen.registrations.v1.contents_pb import RestoreContentRequest, UpdateContentRequest
     from dashkeeper.services.organisations import Reach
     from dashkeeper.store.base import Reply
-
-MAX_CONTENT_BYTES = 3_670_016
-"""3.5 MiB: so that an answer, with the registration beside it, always fits a client's limit of 4 MiB."""
-
-_MAX_IDS_BYTES = 409_600
-"""400 KiB: the most that segment_ids and builder_ids take; all else of a registration is short."""
 
 _UPDATABLE = ("title", "scopes", "segment_ids", "builder_ids", "archived")
 
@@ -82,9 +83,9 @@ class RegistrationChanges:
             organisation_id=request.organisation_id,
             community_id=request.community_id,
         )
-        _check_ids_size(content)
-        state = self._modified(content, None)
-        shown = _preview(state, None) if request.validate_only else state
+        check_ids_size(content)
+        state = next_state(content, None, self.subject)
+        shown = preview(state, None) if request.validate_only else state
         return Outcome(reply=CreateResponse(registration=shown), state=state)
 
     def update(
@@ -103,7 +104,7 @@ class RegistrationChanges:
             setattr(content, path, getattr(request, path))
         if problems := [*place_problems(content.scopes, content.segment_ids, content.builder_ids)]:
             raise InvalidRequestError.of(problems)
-        _check_ids_size(content)
+        check_ids_size(content)
         is_modified = content.to_binary() != current.to_binary()
         if names_older and stored.restored is None:
             description = (
@@ -116,8 +117,8 @@ class RegistrationChanges:
             content.dashboard_content_id = wrapper.id
         if wrapper is None and not is_modified:
             return Outcome(reply=UpdateResponse(registration=current))
-        state = self._modified(content, current) if is_modified else _with_new_etag(content)
-        shown = _preview(state, current) if request.validate_only else state
+        state = next_state(content, current, self.subject) if is_modified else with_new_etag(content)
+        shown = preview(state, current) if request.validate_only else state
         return Outcome(reply=UpdateResponse(registration=shown), state=state, entry=wrapper)
 
     def delete(
@@ -126,13 +127,10 @@ class RegistrationChanges:
         """Take the registration away, until Undelete or the purge (AIP-164)."""
         current = self._existing(stored, request.id)
         self._check_etag(current, request.etag)
-        state = self._modified(current, current)
+        state = next_state(current, current, self.subject)
         assert state.last_modified_ts is not None
-        purge_at = times.to_microseconds(state.last_modified_ts) + self.limits.purge_after // timedelta(
-            microseconds=1
-        )
         state.deleted_at = state.last_modified_ts
-        state.purge_at = times.to_timestamp(purge_at)
+        state.purge_at = times.later(state.last_modified_ts, self.limits.purge_after)
         return Outcome(reply=DeleteResponse(), state=state)
 
     def undelete(
@@ -147,9 +145,9 @@ class RegistrationChanges:
                 reason="REGISTRATION_EXISTS",
                 metadata={"id": request.id},
             )
-        state = self._modified(current, current)
+        state = next_state(current, current, self.subject)
         state.deleted_at = state.purge_at = None
-        shown = _preview(state, current) if request.validate_only else state
+        shown = preview(state, current) if request.validate_only else state
         return Outcome(reply=UndeleteResponse(registration=shown), state=state)
 
     def update_content(
@@ -167,7 +165,7 @@ class RegistrationChanges:
                 reason="CONTENT_EXISTS",
                 metadata={"id": request.id, "current_etag": current.dashboard_content_id},
             )
-        _check_size(content)
+        check_size(content)
         return self._new_content(current, request, content, reply)
 
     def restore_content(
@@ -198,7 +196,7 @@ class RegistrationChanges:
             required=required,
         )
         wrapper = self._wrapped(content, current, request.change_message)
-        state = _with_new_etag(current)
+        state = with_new_etag(current)
         state.dashboard_content_id = wrapper.id
         shown = wrapper
         if request.validate_only:
@@ -219,20 +217,6 @@ class RegistrationChanges:
             change_message=change_message,
         )
 
-    def _modified(
-        self, content: DashboardRegistration, current: DashboardRegistration | None
-    ) -> DashboardRegistration:
-        """Return the content as the state that follows the current one, modified by this subject."""
-        last = current.last_modified_ts if current is not None else None
-        # Never before the last change, whatever the clock does.
-        time = max(times.now(), times.to_microseconds(last) if last is not None else 0)
-        state = _with_new_etag(content)
-        state.last_modified_ts = times.to_timestamp(time)
-        state.last_modified_by = self.subject
-        if current is None:
-            state.created_ts, state.created_by = state.last_modified_ts, self.subject
-        return state
-
     def _existing(self, stored: StoredRegistration, registration_id: str) -> DashboardRegistration:
         registration = self._reachable(stored, registration_id)
         if registration.deleted_at is not None:
@@ -251,31 +235,6 @@ class RegistrationChanges:
         check_etag("registration", current.id, current.etag, etag, required=self.limits.require_etag)
 
 
-def missing(registration_id: str) -> NotFoundError:
-    """Make the error of a registration that isn't there, for whatever reason."""
-    return NotFoundError(
-        f'there is no registration "{registration_id}" in this project',
-        reason="REGISTRATION_NOT_FOUND",
-        metadata={"id": registration_id},
-    )
-
-
-def no_content(registration_id: str, content_id: str) -> NotFoundError:
-    """Make the error of a content that isn't there, or isn't kept any more."""
-    if not content_id:
-        return NotFoundError(
-            f'registration "{registration_id}" has no content yet: UpdateContent gives it one',
-            reason="NO_CONTENT",
-            metadata={"id": registration_id},
-        )
-    return NotFoundError(
-        f'registration "{registration_id}" has no content "{content_id}", or it is no longer kept:'
-        " ListContents gives those that are",
-        reason="CONTENT_NOT_FOUND",
-        metadata={"id": registration_id, "content_id": content_id},
-    )
-
-
 def _paths(request: UpdateRequest) -> Sequence[str]:
     """Return the fields to change: the mask's, or without one those that are populated."""
     mask = request.update_mask.paths if request.update_mask is not None else ()
@@ -289,50 +248,3 @@ def _paths(request: UpdateRequest) -> Sequence[str]:
 def _writes_content_id(request: UpdateRequest) -> bool:
     mask = request.update_mask.paths if request.update_mask is not None else ()
     return not mask or "dashboard_content_id" in mask or "*" in mask
-
-
-def _with_new_etag(content: DashboardRegistration) -> DashboardRegistration:
-    state = copy(content)
-    state.etag = new_etag()
-    return state
-
-
-def _preview(state: DashboardRegistration, current: DashboardRegistration | None) -> DashboardRegistration:
-    """Return a state that won't be written, as `validate_only` answers it."""
-    shown = copy(state)
-    shown.etag = current.etag if current is not None else ""
-    shown.last_modified_ts = current.last_modified_ts if current is not None else None
-    shown.dashboard_content_id = current.dashboard_content_id if current is not None else ""
-    return shown
-
-
-def _check_ids_size(registration: DashboardRegistration) -> None:
-    """Check that a registration's lists of ids aren't too large.
-
-    Raises:
-        ResourceExhaustedError: If they are larger than those of a stored registration may be.
-    """
-    ids = DashboardRegistration(segment_ids=registration.segment_ids, builder_ids=registration.builder_ids)
-    size = len(ids.to_binary())
-    if size > _MAX_IDS_BYTES:
-        raise ResourceExhaustedError(
-            f"segment_ids and builder_ids would take {size} bytes, at most {_MAX_IDS_BYTES} are kept:"
-            " list fewer or shorter ones",
-            reason="REGISTRATION_TOO_LARGE",
-            metadata={"max_bytes": str(_MAX_IDS_BYTES)},
-        )
-
-
-def _check_size(content: DashboardContent) -> None:
-    """Check that a new content isn't too large.
-
-    Raises:
-        ResourceExhaustedError: If it is larger than a stored content may be.
-    """
-    size = len(content.to_binary())
-    if size > MAX_CONTENT_BYTES:
-        raise ResourceExhaustedError(
-            f"the content would take {size} bytes, at most {MAX_CONTENT_BYTES} are kept: split the dashboard",
-            reason="CONTENT_TOO_LARGE",
-            metadata={"max_bytes": str(MAX_CONTENT_BYTES)},
-        )

@@ -36,13 +36,9 @@ from dashkeeper.gen.registrations.v1.registrations_pb import (
 from dashkeeper.services.contents import compacted
 from dashkeeper.services.ids import new_registration_id
 from dashkeeper.services.organisations import community_to_list, not_allowed, reach_of
-from dashkeeper.services.paging import decode_page_token, encode_page_token
-from dashkeeper.services.registration_changes import (
-    MAX_CONTENT_BYTES,
-    RegistrationChanges,
-    missing,
-    no_content,
-)
+from dashkeeper.services.paging import MAX_PAGE_BYTES, NEWEST, decode_page_token, encode_page_token
+from dashkeeper.services.registration_changes import RegistrationChanges
+from dashkeeper.services.registration_states import missing, no_content
 from dashkeeper.services.writes import new_write
 from dashkeeper.store.queries import ContentQuery, RegistrationQuery
 
@@ -61,10 +57,6 @@ if TYPE_CHECKING:
 MAX_PAGE_SIZE = 1_000
 MAX_PAGE_SIZE_WITH_CONTENT = 50
 MAX_CONTENTS_PAGE_SIZE = 100
-_MAX_PAGE_BYTES = MAX_CONTENT_BYTES - 4_096
-"""3.5 MiB less the longest token: an answer always fits a client's limit of 4 MiB."""
-
-_NEWEST = 2**63 - 1
 
 
 class Registrations:
@@ -111,7 +103,7 @@ class Registrations:
             after=after,
             skip=request.skip,
             limit=min(request.page_size or most, most),
-            max_bytes=_MAX_PAGE_BYTES,
+            max_bytes=MAX_PAGE_BYTES,
         )
         page = await self._store.list_registrations(project_id, query)
         response = ListResponse(registrations=[*page.registrations], content_wrappers=[*page.contents])
@@ -198,7 +190,7 @@ class Registrations:
         registration = await self._store.get_registration(project_id, request.id)
         await self._readable(registration, request.id)
         identity = ["RegistrationsService/ListContents", project_id, request.id]
-        before = _NEWEST
+        before = NEWEST
         if request.page_token:
             before = cast("int", decode_page_token(request.page_token, identity, int)[0])
         limit = min(request.page_size or MAX_CONTENTS_PAGE_SIZE, MAX_CONTENTS_PAGE_SIZE)

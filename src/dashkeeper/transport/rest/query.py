@@ -40,7 +40,8 @@ def parameters(query_string: bytes, fields: Mapping[str, DescField]) -> dict[str
         )
     except ValueError as error:
         raise InvalidRequestError(
-            "the query must be percent-encoded UTF-8", reason="MALFORMED_REQUEST"
+            f"the query must be percent-encoded UTF-8, and hold {_MAX_PARAMETERS} parameters at most",
+            reason="MALFORMED_REQUEST",
         ) from error
     problems: list[Violation] = []
     result: dict[str, Any] = {}
@@ -67,7 +68,7 @@ def _value(text: str, field: DescField) -> tuple[Any, str]:
     match field.value:
         case DescFieldValueEnum():
             allowed = form.allowed_words(field)
-            found = [number for number, word in allowed.items() if word.upper() == text.upper()]
+            found = [number for number, word in allowed.items() if word.lower() == text.lower()]
             return (found[0], "") if found else (None, f"must be one of {', '.join(allowed.values())}")
         case DescFieldValueScalar(scalar=ScalarType.BOOL):
             word = text.lower()

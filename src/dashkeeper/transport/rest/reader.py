@@ -248,7 +248,7 @@ class _Reader:
         allowed = form.allowed_words(field)
         if isinstance(value, str):
             for number, word in allowed.items():
-                if word.upper() == value.upper():
+                if word.lower() == value.lower():  # not upper(): other letters become these
                     return number
         known = ", ".join(f'"{word}"' for word in allowed.values())
         self._problem(path, f"must be {'one of ' if len(allowed) > 1 else ''}{known}")

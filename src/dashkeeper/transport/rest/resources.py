@@ -14,7 +14,7 @@ from dashkeeper.gen.registrations.v1.content_pb import DashboardContent
 from dashkeeper.gen.registrations.v1.contents_pb import GetContentRequest, UpdateContentRequest
 from dashkeeper.gen.registrations.v1.registration_pb import DashboardRegistration
 from dashkeeper.gen.registrations.v1.registrations_pb import GetRequest, ListRequest
-from dashkeeper.services.registration_changes import missing
+from dashkeeper.services.registration_states import missing
 from dashkeeper.services.writes import check_etag
 from dashkeeper.transport.rest import form, headers
 from dashkeeper.transport.rest.reader import read

@@ -47,8 +47,7 @@ class PieOptions(Message[_PieOptionsFields]):
             optional registrations.v1.Legend legend = 2;
             ```
         format:
-            How values are written: CHART_FORMAT_PERCENTAGE or CHART_FORMAT_COUNT. Absent:
-            CHART_FORMAT_PERCENTAGE.
+            How values are written: CHART_FORMAT_PERCENTAGE or CHART_FORMAT_COUNT. Absent: CHART_FORMAT_PERCENTAGE.
 
             ```proto
             optional registrations.v1.ChartFormat format = 3;
@@ -265,8 +264,7 @@ class RadarOptions(Message[_RadarOptionsFields]):
             optional registrations.v1.Legend legend = 2;
             ```
         format:
-            How values are written: CHART_FORMAT_PERCENTAGE or CHART_FORMAT_COUNT. Absent:
-            CHART_FORMAT_COUNT.
+            How values are written: CHART_FORMAT_PERCENTAGE or CHART_FORMAT_COUNT. Absent: CHART_FORMAT_COUNT.
 
             ```proto
             optional registrations.v1.ChartFormat format = 3;
@@ -284,7 +282,7 @@ class RadarOptions(Message[_RadarOptionsFields]):
             optional registrations.v1.DataLabels data_labels = 5;
             ```
         x_key:
-            Which part of the data is the horizontal axis. Absent: `key`.
+            Which part of the data names the axes. Absent: `key`.
 
             ```proto
             optional registrations.v1.XKey x_key = 6;
@@ -650,7 +648,7 @@ _XKeyFields: TypeAlias = Literal["key", "mode"]
 
 class XKey(Message[_XKeyFields]):
     """
-    XKey says which part of the data is the horizontal axis.
+    XKey says which part of the data is the horizontal axis, or names the axes of a CHART_TYPE_RADAR.
 
     ```proto
     message registrations.v1.XKey

@@ -180,7 +180,7 @@ class OtherSource(Message[_OtherSourceFields]):
     Attributes:
         type:
             Its name, 1 to 128 characters. One that equals the name of a source or transformation that this API knows, but for
-            case, `-` and `_`, is refused. Required.
+            case, `-` and `_`, is refused, as is one of `-` and `_` alone. Required.
 
             ```proto
             string type = 1;

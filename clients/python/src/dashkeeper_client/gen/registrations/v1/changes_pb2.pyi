@@ -54,10 +54,10 @@ class CreateRequest(_message.Message):
     answers what the first one answered and does nothing; a different call under it is refused. Optional.
     """
     change_message: _builtins.str
-    """Why the change is made, 0 to 500 characters, kept in the server's log, and with the content if one is made."""
+    """Why the change is made, 0 to 500 characters, kept in the server's log."""
     validate_only: _builtins.bool
-    """If true, everything is checked and answered as if it were done, but nothing is written: etag and last_modified_ts
-    are the present ones, and ids that would be assigned are empty.
+    """If true, everything is checked and answered as if it were done, but nothing is written: id, etag and
+    last_modified_ts are empty.
     """
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_registration_pb2.Scope.ValueType]:
@@ -259,11 +259,9 @@ class DeleteRequest(_message.Message):
     answers what the first one answered and does nothing; a different call under it is refused. Optional.
     """
     change_message: _builtins.str
-    """Why the change is made, 0 to 500 characters, kept in the server's log, and with the content if one is made."""
+    """Why the change is made, 0 to 500 characters, kept in the server's log."""
     validate_only: _builtins.bool
-    """If true, everything is checked and answered as if it were done, but nothing is written: etag and last_modified_ts
-    are the present ones, and ids that would be assigned are empty.
-    """
+    """If true, everything is checked and answered as if it were done, but nothing is written."""
     etag: _builtins.str
     """The etag of the registration that the change was made from. If it has another one by now, the call fails with
     ABORTED and writes nothing. Optional: without it the change is made to whatever is there.
@@ -320,10 +318,10 @@ class UndeleteRequest(_message.Message):
     answers what the first one answered and does nothing; a different call under it is refused. Optional.
     """
     change_message: _builtins.str
-    """Why the change is made, 0 to 500 characters, kept in the server's log, and with the content if one is made."""
+    """Why the change is made, 0 to 500 characters, kept in the server's log."""
     validate_only: _builtins.bool
     """If true, everything is checked and answered as if it were done, but nothing is written: etag and last_modified_ts
-    are the present ones, and ids that would be assigned are empty.
+    are the present ones.
     """
     etag: _builtins.str
     """The etag of the registration that the change was made from. If it has another one by now, the call fails with

@@ -168,9 +168,7 @@ class PieOptions(_message.Message):
     height: _builtins.int
     """The height in pixels, 1 to 10,000. Absent: the chart fills its card."""
     format: Global___ChartFormat.ValueType
-    """How values are written: CHART_FORMAT_PERCENTAGE or CHART_FORMAT_COUNT. Absent:
-    CHART_FORMAT_PERCENTAGE.
-    """
+    """How values are written: CHART_FORMAT_PERCENTAGE or CHART_FORMAT_COUNT. Absent: CHART_FORMAT_PERCENTAGE."""
     inner_radius: _builtins.bool
     """Whether the circle has a hole in its middle. Absent: false."""
     is_half: _builtins.bool
@@ -359,9 +357,7 @@ class RadarOptions(_message.Message):
     height: _builtins.int
     """The height in pixels, 1 to 10,000. Absent: the chart fills its card."""
     format: Global___ChartFormat.ValueType
-    """How values are written: CHART_FORMAT_PERCENTAGE or CHART_FORMAT_COUNT. Absent:
-    CHART_FORMAT_COUNT.
-    """
+    """How values are written: CHART_FORMAT_PERCENTAGE or CHART_FORMAT_COUNT. Absent: CHART_FORMAT_COUNT."""
     @_builtins.property
     def legend(self) -> Global___Legend:
         """What names the colours. Absent: it is off."""
@@ -376,7 +372,7 @@ class RadarOptions(_message.Message):
 
     @_builtins.property
     def x_key(self) -> Global___XKey:
-        """Which part of the data is the horizontal axis. Absent: `key`."""
+        """Which part of the data names the axes. Absent: `key`."""
 
     def __init__(
         self,
@@ -678,7 +674,7 @@ Global___DataLabelsFilter: _TypeAlias = DataLabelsFilter  # noqa: Y015
 
 @_typing.final
 class XKey(_message.Message):
-    """XKey says which part of the data is the horizontal axis."""
+    """XKey says which part of the data is the horizontal axis, or names the axes of a CHART_TYPE_RADAR."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

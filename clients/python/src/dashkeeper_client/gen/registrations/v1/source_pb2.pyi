@@ -176,7 +176,7 @@ class OtherSource(_message.Message):
     JSON_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """Its name, 1 to 128 characters. One that equals the name of a source or transformation that this API knows, but for
-    case, `-` and `_`, is refused. Required.
+    case, `-` and `_`, is refused, as is one of `-` and `_` alone. Required.
     """
     json: _builtins.str
     """What it consists of: a JSON object, at most 100,000 bytes of UTF-8, nested at most 32 deep, without the keys `type`,
