@@ -58,6 +58,8 @@ def blocks(language: str) -> list[str]:
 
 
 *WAYS, CALLS = blocks("bash")
+(PLAIN,) = (number for number, program in enumerate(blocks("ts")) if "mayBeRepeated" in program)
+"""The number of the program with plain connect-es."""
 
 
 def here(text: str, server: RunningServer, project_id: str) -> str:
@@ -120,19 +122,21 @@ class Asked(NamedTuple):
     java_multiple_files: bool
 
 
-def asked_of(plugin: str, language: str, folder: Path) -> dict[str, Asked]:
-    """Generate as the page says, with programs that note what they are asked for in the place of the plugins."""
-    template = template_of(language)
+def asked_of(language: str, folder: Path) -> dict[str, dict[str, Asked]]:
+    """Generate as the page says, the plugins being programs that note what they are asked for, file by file."""
     programs = folder / "programs"
     programs.mkdir()
-    for name in {plugin, *re.findall(r"local: (\S+)", template), "protoc"}:
+    local = set(re.findall(r"local: (\S+)", template_of(language)))
+    for name in {*local, "protoc"}:
         (programs / name).write_text(STAND_IN)
         (programs / name).chmod(0o755)
     generate(folder, language, programs)
-    lines = (programs / f"{plugin}.asked").read_text(encoding="utf-8").splitlines()
-    asked = [Asked(*json.loads(line)) for line in lines]
-    # buf asks folder by folder: a file that one needs is wanted for another.
-    return {file.name: file for file in sorted(asked, key=lambda file: file.is_wanted)}
+    found: dict[str, dict[str, Asked]] = {}
+    for notes in programs.glob("*.asked"):
+        asked = [Asked(*json.loads(line)) for line in notes.read_text(encoding="utf-8").splitlines()]
+        # buf asks folder by folder: a file that one needs is wanted for another.
+        found[notes.stem] = {file.name: file for file in sorted(asked, key=lambda file: file.is_wanted)}
+    return found
 
 
 def environment(project_id: str) -> dict[str, str]:
@@ -199,7 +203,7 @@ def test_stubs_generated_as_the_page_says_can_be_imported(tmp_path: Path) -> Non
 
 @pytest.fixture(scope="module")
 def consumer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the packed client, the packages that the page names, and the code that it has generated."""
+    """A folder with the packed client, the packages that the page names, and generated code."""
     folder = tmp_path_factory.mktemp("consumer")
     install_client(folder)
     modules = CLIENT / "node_modules"
@@ -238,11 +242,20 @@ def test_typescript_program_prints_what_it_says(
     run_typescript(compiled, number, sqlite_server, project_id)
 
 
+def test_json_by_grpc_is_refused_as_the_page_says(
+    compiled: Path, sqlite_server: RunningServer, project_id: str
+) -> None:
+    program = (compiled / f"out/program{PLAIN}.js").read_text(encoding="utf-8")
+    file = compiled / f"out/{project_id}.js"
+    changed = program.replace("baseUrl:", "useBinaryFormat: false, baseUrl:")
+    file.write_text(here(changed, sqlite_server, project_id), encoding="utf-8")
+    done = run("node", file, folder=compiled, environment=environment(project_id))
+    assert "[invalid_argument]" in done.stdout
+
+
 async def test_plain_client_whose_connection_is_cut_repeats_the_write_and_it_is_done_once(
     compiled: Path, sqlite_server: RunningServer, project_id: str
 ) -> None:
-    (number,) = (i for i, program in enumerate(blocks("ts")) if "mayBeRepeated" in program)
-
     def creates() -> int:
         done = [(record.get("project"), record.get("method")) for record in sqlite_server.log_records()]
         return done.count((project_id, "/dashboards.v1.DashboardsService/Create"))
@@ -250,7 +263,7 @@ async def test_plain_client_whose_connection_is_cut_repeats_the_write_and_it_is_
     async with proxy_of(sqlite_server.grpc) as proxy, asyncio.TaskGroup() as group:
         proxy.passes_answers.clear()
         server = dataclasses.replace(sqlite_server, grpc=proxy.address)
-        running = group.create_task(asyncio.to_thread(run_typescript, compiled, number, server, project_id))
+        running = group.create_task(asyncio.to_thread(run_typescript, compiled, PLAIN, server, project_id))
         while not (creates() or running.done()):  # noqa: ASYNC110 # a log has no event
             await asyncio.sleep(0.05)  # between two looks at the log
         proxy.cut()
@@ -261,27 +274,23 @@ async def test_plain_client_whose_connection_is_cut_repeats_the_write_and_it_is_
     assert names == ["Plain"]
 
 
-@pytest.mark.parametrize("plugin", ["protoc-gen-go", "protoc-gen-go-grpc"])
-def test_buf_gen_yaml_of_go_gives_our_files_packages_and_leaves_others_theirs(
-    plugin: str, tmp_path: Path
-) -> None:
-    asked = asked_of(plugin, "Go", tmp_path)
-    assert asked["dashboards/v1/tile.proto"].go_package == "example.com/yours/gen/dashboards/v1;dashboardsv1"
-    assert asked["buf/validate/validate.proto"].go_package.startswith("buf.build/gen/go/")
-    assert {file.parameter for file in asked.values()} == {"paths=source_relative"}
-    assert {name for name, file in asked.items() if file.is_wanted} == OURS
+def test_buf_gen_yaml_of_go_gives_our_files_packages_and_leaves_others_theirs(tmp_path: Path) -> None:
+    by_plugin = asked_of("Go", tmp_path)
+    assert set(by_plugin) == {"protoc-gen-go", "protoc-gen-go-grpc"}
+    for asked in by_plugin.values():
+        own = "example.com/yours/gen/dashboards/v1;dashboardsv1"
+        assert asked["dashboards/v1/tile.proto"].go_package == own
+        assert asked["buf/validate/validate.proto"].go_package.startswith("buf.build/gen/go/")
+        assert {file.parameter for file in asked.values()} == {"paths=source_relative"}
+        assert {name for name, file in asked.items() if file.is_wanted} == OURS
 
 
-@pytest.mark.parametrize("plugin", ["protoc", "protoc-gen-grpc-java"])
-def test_buf_gen_yaml_of_java_gives_our_files_packages_and_leaves_others_theirs(
-    plugin: str, tmp_path: Path
-) -> None:
-    asked = asked_of(plugin, "Java", tmp_path)
-    assert {asked[name].java_package for name in OURS} == {
-        "com.example.dashboards.v1",
-        "com.example.insights.v1",
-        "com.example.registrations.v1",
-    }
-    assert all(asked[name].java_multiple_files for name in OURS)
-    assert asked["buf/validate/validate.proto"].java_package == "build.buf.validate"
-    assert {name for name, file in asked.items() if file.is_wanted} == OURS
+def test_buf_gen_yaml_of_java_gives_our_files_packages_and_leaves_others_theirs(tmp_path: Path) -> None:
+    by_plugin = asked_of("Java", tmp_path)
+    assert set(by_plugin) == {"protoc", "protoc-gen-grpc-java"}
+    for asked in by_plugin.values():
+        packages = {name: asked[name].java_package for name in OURS}
+        assert packages == {name: f"com.example.{name.split('/')[0]}.v1" for name in OURS}
+        assert all(asked[name].java_multiple_files for name in OURS)
+        assert asked["buf/validate/validate.proto"].java_package == "build.buf.validate"
+        assert {name for name, file in asked.items() if file.is_wanted} == OURS
