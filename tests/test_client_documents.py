@@ -123,7 +123,7 @@ class Asked(NamedTuple):
 
 
 def asked_of(language: str, folder: Path) -> dict[str, dict[str, Asked]]:
-    """Generate as the page says, the plugins being programs that note what they are asked for, file by file."""
+    """Generate as the page says, the plugins being programs that note what they are asked for."""
     programs = folder / "programs"
     programs.mkdir()
     local = set(re.findall(r"local: (\S+)", template_of(language)))
