@@ -16,7 +16,17 @@ import pytest
 
 from tests.clients import executable
 from tests.server import running_server
-from tests.typescript import CLIENT, SCREENSHOTS, TESTS, packed_client, run, run_tests, surroundings
+from tests.typescript import (
+    CLIENT,
+    SCREENSHOTS,
+    TESTS,
+    check_types,
+    install_client,
+    packed_client,
+    run,
+    run_tests,
+    surroundings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,10 +157,7 @@ def test_restarts_in_a_session_lose_no_write_and_do_none_twice(tmp_path: Path, p
 def consumer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Somebody else's folder, empty but for the package that was installed into it."""
     folder = tmp_path_factory.mktemp("consumer")
-    (folder / "package.json").write_text('{"private": true, "type": "module"}')
-    package = packed_client()
-    installed = run("npm", "install", "--prefer-offline", "--loglevel=error", package, folder=folder)
-    assert installed.returncode == 0, installed.stdout
+    install_client(folder)
     return folder
 
 
@@ -173,10 +180,6 @@ def project(consumer: Path, **programs: str) -> Path:
     for name, program in programs.items():
         (folder / f"{name}.ts").write_text(program, encoding="utf-8")
     return folder
-
-
-def check_types(folder: Path) -> subprocess.CompletedProcess[str]:
-    return run("node", CLIENT / "node_modules/typescript/bin/tsc", "--pretty", "false", folder=folder)
 
 
 def check_and_run(folder: Path, environment: dict[str, str]) -> str:
