@@ -1,7 +1,7 @@
 """Copy a dashboard from one environment to another, from staging to production say.
 
-It shows what would change there. With --write it does just that: not if somebody changed the dashboard
-since, and not if it deletes more tiles than --max-deletions allows.
+It shows what would change there. With --write it does just that, unless it would delete more tiles than
+--max-deletions allows.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def copy(source: Client, target: Client, dashboard_id: str, *, write: bool, max_
 
     request.validate_only = False
     request.max_deletions = max_deletions
-    request.etag = present.etag  # empty where there is no such dashboard yet
+    # What was shown, or nothing. It is empty where there is no such dashboard yet.
+    request.etag = present.etag
     present = target.dashboards.Upsert(request).dashboard
     if fields:
         update = UpdateRequest(

@@ -1,8 +1,8 @@
 /**
  * Copy a dashboard from one environment to another, from staging to production say.
  *
- * It shows what would change there. With --write it does just that: not if somebody changed the dashboard since, and
- * not if it deletes more tiles than --max-deletions allows.
+ * It shows what would change there. With --write it does just that, unless it would delete more tiles than
+ * --max-deletions allows.
  */
 
 import { isDeepStrictEqual, parseArgs } from "node:util";
@@ -48,7 +48,7 @@ async function copy(id: string, write: boolean, maxDeletions: number): Promise<v
     return;
   }
 
-  // The etag is empty where there is no such dashboard yet.
+  // By the etag: what was shown, or nothing. It is empty where there is no such dashboard yet.
   ({ dashboard } = await target.upsert({ ...request, maxDeletions, etag: dashboard.etag }));
   if (fields.length > 0) {
     const update = { id, name, description, labels, updateMask: fields.join(), changeMessage };

@@ -23,7 +23,7 @@ function read(path: string): DashboardJson {
   try {
     return toJson(DashboardSchema, fromJson(DashboardSchema, JSON.parse(readFileSync(path, "utf-8"))));
   } catch (error) {
-    fail(`${path}: ${error}`);
+    fail(`${path}: ${(error as Error).message}`);
   }
 }
 

@@ -48,7 +48,7 @@ for (const path of positionals) {
     requests.push(request);
     wrong.push(...(await problems(request)).map((problem) => `${path}: ${problem}`));
   } catch (error) {
-    wrong.push(`${path}: ${error}`);
+    wrong.push(`${path}: ${(error as Error).message}`);
   }
 }
 if (wrong.length > 0) {
