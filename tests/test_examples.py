@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from dashkeeper.gen.dashboards.v1.dashboards_connect import DashboardsService
+from dashkeeper.gen.registrations.v1.registrations_connect import RegistrationsService
 from tests.api import Api
 from tests.python_client import PYTHON, ROOT
 from tests.server import make_token, running_server
@@ -35,6 +38,8 @@ class Environment(NamedTuple):
     server: RunningServer
     here: Api
     there: Api
+    registrations_here: Api
+    registrations_there: Api
 
     def start(self, command: str, **variables: str) -> subprocess.Popen[str]:
         """Start a command line in the root of the repository."""
@@ -87,11 +92,17 @@ def environment(
             f"{prefix}PROJECT": project,
             f"{prefix}TOKEN": make_token(project, subject="anna"),
         }
-    here = Api(sqlite_server, "connect-json", make_token(project_id, subject="ben"), project_id)
-    there = Api(other_server, "connect-json", make_token(f"{project_id}-to"), f"{project_id}-to")
-    yield Environment(language, variables, sqlite_server, here, there)
-    here.close()
-    there.close()
+    with contextlib.ExitStack() as stack:
+        apis = [
+            stack.enter_context(
+                contextlib.closing(
+                    Api(server, "connect-json", make_token(project, subject="ben"), project, service.desc())
+                )
+            )
+            for service in (DashboardsService, RegistrationsService)
+            for server, project in (places["FROM_"], places["TO_"])
+        ]
+        yield Environment(language, variables, sqlite_server, *apis)
 
 
 def server_address(language: str, server: RunningServer) -> str:
@@ -117,9 +128,15 @@ def test_readme_commands_print_what_it_says(environment: Environment) -> None:
     commands = [line for line in "".join(lines).splitlines() if folder in line]
     named = {command.partition(folder)[2].split()[0] for command in commands}
     assert named == {path.name for path in (ROOT / folder).glob(f"*.{PROGRAMS[environment.language][1]}")}
-    with environment.start("set -e\n" + "\n".join(commands)) as process:
+    ids = {
+        "FROM_ID": register(environment.registrations_here, with_content=True),
+        "TO_ID": register(environment.registrations_there, with_content=False),
+    }
+    with environment.start("set -e\n" + "\n".join(commands), **ids) as process:
         output, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (0, "")
+    copied = f"{ids['TO_ID']} shows it now, as content_"
+    output = re.sub(rf"^{copied}\w+\n", "", output, flags=re.MULTILINE)
     assert output == "".join(re.findall(r"^```text\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
 
 
@@ -227,6 +244,39 @@ def test_copy_of_what_is_not_there_fails(environment: Environment) -> None:
     assert (code, output) == (1, "")
     assert 'there is no dashboard "growth"' in errors
     assert dashboards(environment.there) == {}
+
+
+def register(api: Api, *, with_content: bool) -> str:
+    """Register a dashboard, and return its id."""
+    request = {"title": "Sales", "organisationId": "shop", "communityId": "shop"}
+    registration = api.call("Create", request).body["registration"]["id"]
+    if with_content:
+        dataset = {"otql": {"queryText": "SELECT @count{} FROM Order"}}
+        chart = {"title": "Orders", "type": "CHART_TYPE_METRIC", "dataset": dataset}
+        content = {"sections": [{"cards": [{"w": 3, "h": 2, "charts": [chart]}]}]}
+        assert api.call("UpdateContent", {"id": registration, "content": content}).code == "ok"
+    return registration
+
+
+def contents(api: Api, registration: str) -> list[Any]:
+    return api.call("ListContents", {"id": registration}).body.get("contentWrappers", [])
+
+
+def test_copy_of_content_is_written_where_told_and_once(environment: Environment) -> None:
+    here, there = environment.registrations_here, environment.registrations_there
+    from_id, to_id = register(here, with_content=True), register(there, with_content=False)
+    assert environment.run("copy_content", from_id, to_id) == (0, f"{to_id} would be given it\n", "")
+    assert contents(there, to_id) == []
+    assert environment.run("copy_content", from_id, to_id, "--write")[0] == 0
+    original, copied = (
+        api.call("GetContent", {"id": i}).body for api, i in ((here, from_id), (there, to_id))
+    )
+    assert copied["contentWrapper"]["content"] == original["contentWrapper"]["content"]
+    again = environment.run("copy_content", from_id, to_id, "--write")
+    assert again == (0, f"{to_id} shows it already\n", "")
+    assert here.call("UpdateContent", {"id": from_id, "content": {}}).code == "ok"
+    assert environment.run("copy_content", from_id, to_id, "--write")[0] == 0
+    assert len(contents(there, to_id)) == 2
 
 
 def edit_while_another_writes(environment: Environment, tiles: list[dict[str, Any]]) -> tuple[int, str, str]:
