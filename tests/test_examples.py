@@ -150,6 +150,21 @@ def test_provision_run_again_in_any_language_changes_nothing(environment: Enviro
         code, output, _ = again.run("provision", "examples/dashboards", SERVER=address)
         assert (code, output) == (0, "growth: revision 2, as it was\nrevenue: revision 2, as it was\n")
     assert dashboards(environment.here) == once
+    called = [
+        str(record["method"]).rpartition("/")[2]
+        for record in environment.server.log_records()
+        if record.get("subject") == "anna" and record.get("project") == environment.variables["PROJECT"]
+    ]
+    assert called == ["Upsert", "Update"] * 2 + ["Upsert"] * 4
+
+
+def test_command_lines_without_what_they_need_fail(environment: Environment) -> None:
+    for name in ("provision", "template", "copy_dashboard", "copy_content", "editor"):
+        code, output, errors = environment.run(name)
+        assert (code > 0, output) == (True, "")
+        assert errors
+        assert "Traceback" not in errors
+        assert "    at " not in errors
 
 
 def test_provision_puts_back_what_differs_and_nothing_else(environment: Environment) -> None:

@@ -44,7 +44,7 @@ async function provision(wanted: DashboardJson): Promise<string> {
   return `revision ${dashboard.revision}, ${[...changed, ...fields].join(", ") || "as it was"}`;
 }
 
-const folder = process.argv[2] ?? ".";
+const folder = process.argv[2] ?? fail("which folder? node provision.ts FOLDER");
 const files = readdirSync(folder).filter((file) => file.endsWith(".json"));
 // All are read before the first is written.
 const all = files.sort().map((file) => ({ path: join(folder, file), wanted: read(join(folder, file)) }));

@@ -40,6 +40,10 @@ async function problems(request: UpsertRequestJson): Promise<string[]> {
 }
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { check: { type: "boolean" } } });
+if (positionals.length === 0) {
+  console.error("which templates? node template.ts [--check] TEMPLATE...");
+  process.exit(1);
+}
 const requests: UpsertRequestJson[] = [];
 const wrong: string[] = [];
 for (const path of positionals) {
