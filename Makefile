@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 TYPESCRIPT_CLIENT := clients/typescript
 PYTHON_CLIENT := clients/python
+EXAMPLES := examples/typescript
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check lint format types generate generated-is-current proto-is-good lock clean \
-	clients client-typescript client-python
+	clients client-typescript client-python examples
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | sort | awk -F '\t' '{printf "  make %-22s %s\n", $$1, $$2}'
@@ -17,7 +18,7 @@ help: ## List the targets
 run: $(VENV)/.run ## Serve in development mode: sample data, a token and calls to paste
 	@dashkeeper serve --dev
 
-test: $(VENV)/.dev clients $(PYTHON_CLIENT)/.venv/.installed ## Run the whole test suite
+test: $(VENV)/.dev clients examples ## Run the whole test suite
 	@pytest -n 2
 
 check: lint types proto-is-good generated-is-current ## All that CI checks
@@ -34,7 +35,7 @@ format: $(VENV)/.dev $(TYPESCRIPT_CLIENT)/node_modules/.installed ## Mend style 
 	@cd $(TYPESCRIPT_CLIENT) && npm run --silent format
 	@buf format -w --path proto/dashboards --path proto/insights --path proto/registrations
 
-types: $(VENV)/.dev clients ## Check types, strictly
+types: $(VENV)/.dev clients examples ## Check types, strictly
 	@pyright
 	@cd $(TYPESCRIPT_CLIENT) && npm run --silent types
 
@@ -61,6 +62,8 @@ client-typescript: $(TYPESCRIPT_CLIENT)/dist/.packed ## Build the TypeScript cli
 
 client-python: $(PYTHON_CLIENT)/dist/.built ## Build the Python client's wheel
 
+examples: $(PYTHON_CLIENT)/.venv/.installed $(EXAMPLES)/node_modules/.installed ## Install what the examples need
+
 lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml and package.json
 	@uv pip compile pyproject.toml $(LOCK) --group build --group try -o requirements.txt
 	@uv pip compile pyproject.toml $(LOCK) --group build --group try --group dev -o requirements-dev.txt
@@ -71,7 +74,7 @@ LOCK := --quiet --universal --generate-hashes --no-emit-index-url --no-header --
 
 clean: ## Remove the environments and what was built
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis $(addprefix $(PYTHON_CLIENT)/,.venv dist)
-	rm -rf $(addprefix $(TYPESCRIPT_CLIENT)/,build dist lib node_modules src/gen LICENSE)
+	rm -rf $(addprefix $(TYPESCRIPT_CLIENT)/,build dist lib node_modules src/gen LICENSE) $(EXAMPLES)/node_modules
 
 # The environments: made once, and again when a lock file changed.
 
@@ -107,6 +110,14 @@ $(TYPESCRIPT_CLIENT)/dist/.packed: $(TYPESCRIPT_CLIENT)/node_modules/.installed 
 	@cp LICENSE $(TYPESCRIPT_CLIENT)
 	@rm -rf $(@D) && mkdir $(@D)
 	@cd $(TYPESCRIPT_CLIENT) && npm run --silent build && npm pack --silent --pack-destination dist >/dev/null
+	@touch $@
+
+# The package as its users have it: installed.
+$(EXAMPLES)/node_modules/.installed: $(TYPESCRIPT_CLIENT)/dist/.packed
+	@echo 'Installing the TypeScript client into $(EXAMPLES)/node_modules ...'
+	@rm -rf $(@D)
+	@cd $(EXAMPLES) && npm install --no-save --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error \
+		$(CURDIR)/$(TYPESCRIPT_CLIENT)/dist/*.tgz >/dev/null
 	@touch $@
 
 # The Python client as its users have it: the wheel, in an environment without the server.

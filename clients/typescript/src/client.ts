@@ -38,12 +38,20 @@ export function createClient<Service extends DescService>(service: Service, tran
   return Object.fromEntries(methods) as Client<Service>;
 }
 
+/** Throws where JSON would make NaN or an infinity null, which is the same as absent: `{ maxDeletions: NaN }`. */
+function refuseNonNumbers(name: string, value: unknown): unknown {
+  if (typeof value === "number" && !Number.isFinite(value)) {
+    throw new TypeError(`${name} is ${value}: it must be a finite number`);
+  }
+  return value;
+}
+
 type Method = (request: Message, options?: CallOptions) => Promise<Message>;
 
 function decode<Desc extends DescMessage>(schema: Desc, request: unknown): MessageShape<Desc> {
   try {
     // By way of a string: it leaves out what is undefined, as in `{ etag: dashboard?.etag }`.
-    return fromJsonString(schema, JSON.stringify(request));
+    return fromJsonString(schema, JSON.stringify(request, refuseNonNumbers));
   } catch (error) {
     throw ConnectError.from(error, Code.InvalidArgument);
   }

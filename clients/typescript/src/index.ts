@@ -1,5 +1,5 @@
 // What goes with every call, so that nothing else need be installed.
-export { toJson } from "@bufbuild/protobuf";
+export { fromJson, toJson } from "@bufbuild/protobuf";
 export { Code, ConnectError } from "@connectrpc/connect";
 export { type Client, createClient } from "./client.js";
 export { createDashkeeper, createTransport, type Dashkeeper, type DashkeeperOptions } from "./dashkeeper.js";

@@ -144,6 +144,10 @@ test("a request that isn't the message's JSON is refused without being sent", as
   // @ts-expect-error a misspelt field
   const field = await failure(dashboards.create({ nmae: "Growth" }));
   assert.equal(field.code, Code.InvalidArgument);
+  // As null it would be absent, and the guard gone.
+  const guard = await failure(dashboards.upsert({ dashboardId: "any", maxDeletions: Number("three") }));
+  assert.equal(guard.code, Code.InvalidArgument);
+  assert.match(guard.message, /maxDeletions is NaN/);
 });
 
 test("helpers take any error", () => {
