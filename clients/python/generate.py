@@ -2,7 +2,7 @@
 """Generate src/dashkeeper_client/gen from proto/: messages and stubs for Google protobuf, with types.
 
 Run by `make generate`. A process has one default pool of descriptors, in which no file and no message may
-be there twice. So the files and packages get names of their own (docs/decisions/0013), and the validation
+be there twice. So the files and packages get names of their own (docs/decisions/0012), and the validation
 rules, which only the server needs, are left out together with their import of buf/validate.
 """
 
