@@ -93,7 +93,7 @@ class RegistrationChanges:
     ) -> RegistrationOutcome[UpdateResponse]:
         """Change the registration (AIP-134), and restore a content where it names an older one."""
         current = self._existing(stored, request.id)
-        names_older = _writes_content_id(request) and (
+        names_older = writes_content_id(request) and (
             request.dashboard_content_id not in ("", current.dashboard_content_id)
         )
         # Any other id is refused as such, with or without an etag.
@@ -245,6 +245,7 @@ def _paths(request: UpdateRequest) -> Sequence[str]:
     return [field for field in _UPDATABLE if getattr(request, field) or request.has_field(field)]
 
 
-def _writes_content_id(request: UpdateRequest) -> bool:
+def writes_content_id(request: UpdateRequest) -> bool:
+    """Whether dashboard_content_id is among the fields that an Update changes."""
     mask = request.update_mask.paths if request.update_mask is not None else ()
     return not mask or "dashboard_content_id" in mask or "*" in mask

@@ -37,7 +37,7 @@ from dashkeeper.services.contents import compacted
 from dashkeeper.services.ids import new_registration_id
 from dashkeeper.services.organisations import community_to_list, not_allowed, reach_of
 from dashkeeper.services.paging import MAX_PAGE_BYTES, NEWEST, decode_page_token, encode_page_token
-from dashkeeper.services.registration_changes import RegistrationChanges
+from dashkeeper.services.registration_changes import RegistrationChanges, writes_content_id
 from dashkeeper.services.registration_states import missing, no_content
 from dashkeeper.services.writes import new_write
 from dashkeeper.store.queries import ContentQuery, RegistrationQuery
@@ -140,7 +140,7 @@ class Registrations:
         def change(stored: StoredRegistration) -> RegistrationOutcome[UpdateResponse]:
             return changes.update(stored, request)
 
-        restores = request.dashboard_content_id
+        restores = request.dashboard_content_id if writes_content_id(request) else ""
         return await self._write("Update", request, request.id, change, UpdateResponse, restores=restores)
 
     async def delete(self, request: DeleteRequest, ctx: Context, /) -> DeleteResponse:

@@ -199,6 +199,8 @@ async def _unless_gone(work: Awaitable[Answer], receive: Receive) -> Answer:
         watching.cancel()
         working.cancel()
         await asyncio.wait({working, watching})
+        if not working.cancelled():
+            working.exception()  # else one that was raised on the way out is reported as never retrieved
 
 
 def _rpc_headers(headers: Headers) -> RPCHeaders:
