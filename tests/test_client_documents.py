@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -21,7 +22,7 @@ from tests.clients import executable
 from tests.proxy import proxy_of
 from tests.python_client import PYTHON, ROOT
 from tests.server import make_token
-from tests.typescript import CLIENT, ENVIRONMENT, check_types, install_client, run
+from tests.typescript import CLIENT, ENVIRONMENT, check_types, packed_client, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -205,11 +206,14 @@ def test_stubs_generated_as_the_page_says_can_be_imported(tmp_path: Path) -> Non
 def consumer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the packed client, the packages that the page names, and generated code."""
     folder = tmp_path_factory.mktemp("consumer")
-    install_client(folder)
-    modules = CLIENT / "node_modules"
-    (folder / "node_modules/@grpc").symlink_to(modules / "@grpc")
-    (folder / "node_modules/.bin").mkdir(exist_ok=True)
-    (folder / "node_modules/.bin/protoc-gen-es").symlink_to(modules / ".bin/protoc-gen-es")
+    (folder / "package.json").write_text('{"private": true, "type": "module"}')
+    modules = folder / "node_modules"
+    with tarfile.open(packed_client()) as package:
+        package.extractall(modules / "@dashkeeper", filter="data")
+    (modules / "@dashkeeper/package").rename(modules / "@dashkeeper/client")
+    # That the package can be installed is shown elsewhere; the others are those beside its source.
+    for name in ("@bufbuild", "@connectrpc", "@grpc", ".bin"):
+        (modules / name).symlink_to(CLIENT / "node_modules" / name)
     generate(folder, "TypeScript")
     return folder
 
