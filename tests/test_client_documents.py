@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -21,7 +22,7 @@ from tests.clients import executable
 from tests.proxy import proxy_of
 from tests.python_client import PYTHON, ROOT
 from tests.server import make_token
-from tests.typescript import CLIENT, ENVIRONMENT, check_types, install_client, run
+from tests.typescript import CLIENT, ENVIRONMENT, check_types, packed_client, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -205,11 +206,14 @@ def test_stubs_generated_as_the_page_says_can_be_imported(tmp_path: Path) -> Non
 def consumer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the packed client, the packages that the page names, and generated code."""
     folder = tmp_path_factory.mktemp("consumer")
-    install_client(folder)
-    modules = CLIENT / "node_modules"
-    (folder / "node_modules/@grpc").symlink_to(modules / "@grpc")
-    (folder / "node_modules/.bin").mkdir(exist_ok=True)
-    (folder / "node_modules/.bin/protoc-gen-es").symlink_to(modules / ".bin/protoc-gen-es")
+    (folder / "package.json").write_text('{"private": true, "type": "module"}')
+    modules = folder / "node_modules"
+    with tarfile.open(packed_client()) as package:
+        package.extractall(modules / "@dashkeeper", filter="data")
+    (modules / "@dashkeeper/package").rename(modules / "@dashkeeper/client")
+    # That the package can be installed is shown elsewhere; the others are those beside its source.
+    for name in ("@bufbuild", "@connectrpc", "@grpc", ".bin"):
+        (modules / name).symlink_to(CLIENT / "node_modules" / name)
     generate(folder, "TypeScript")
     return folder
 
@@ -226,47 +230,60 @@ def compiled(consumer: Path) -> Path:
     return consumer
 
 
-def run_typescript(compiled: Path, number: int, server: RunningServer, project_id: str) -> None:
-    """Run one of the programs, and see that it prints what it says."""
+def run_typescript(
+    compiled: Path, number: int, server: RunningServer, project_id: str, *changes: tuple[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run one of the programs, changed."""
     program = (compiled / f"out/program{number}.js").read_text(encoding="utf-8")
+    for change in changes:
+        assert change[0] in program
+        program = program.replace(*change)
     file = compiled / f"out/{project_id}.js"
     file.write_text(here(program, server, project_id), encoding="utf-8")
-    done = run("node", file, folder=compiled, environment=environment(project_id))
-    assert (done.stdout.splitlines(), done.returncode) == (printed(program), 0)
+    return run("node", file, folder=compiled, environment=environment(project_id))
 
 
 @pytest.mark.parametrize("number", range(len(blocks("ts"))))
 def test_typescript_program_prints_what_it_says(
     number: int, compiled: Path, sqlite_server: RunningServer, project_id: str
 ) -> None:
-    run_typescript(compiled, number, sqlite_server, project_id)
+    done = run_typescript(compiled, number, sqlite_server, project_id)
+    assert (done.stdout.splitlines(), done.returncode) == (printed(blocks("ts")[number]), 0)
 
 
 def test_json_by_grpc_is_refused_as_the_page_says(
     compiled: Path, sqlite_server: RunningServer, project_id: str
 ) -> None:
-    program = (compiled / f"out/program{PLAIN}.js").read_text(encoding="utf-8")
-    file = compiled / f"out/{project_id}.js"
-    changed = program.replace("baseUrl:", "useBinaryFormat: false, baseUrl:")
-    file.write_text(here(changed, sqlite_server, project_id), encoding="utf-8")
-    done = run("node", file, folder=compiled, environment=environment(project_id))
+    change = ("baseUrl:", "useBinaryFormat: false, baseUrl:")
+    done = run_typescript(compiled, PLAIN, sqlite_server, project_id, change)
     assert "[invalid_argument]" in done.stdout
 
 
+@pytest.mark.parametrize("transport", ["grpc", "connect"])
 async def test_plain_client_whose_connection_is_cut_repeats_the_write_and_it_is_done_once(
-    compiled: Path, sqlite_server: RunningServer, project_id: str
+    transport: str, compiled: Path, sqlite_server: RunningServer, project_id: str
 ) -> None:
     def creates() -> int:
         done = [(record.get("project"), record.get("method")) for record in sqlite_server.log_records()]
         return done.count((project_id, "/dashboards.v1.DashboardsService/Create"))
 
-    async with proxy_of(sqlite_server.grpc) as proxy, asyncio.TaskGroup() as group:
+    address, changes = sqlite_server.grpc, list[tuple[str, str]]()
+    if transport == "connect":
+        address = sqlite_server.http.removeprefix("http://")
+        changes = [
+            ("createGrpcTransport", "createConnectTransport"),
+            ("baseUrl:", 'httpVersion: "1.1", baseUrl:'),
+        ]
+    async with proxy_of(address) as proxy, asyncio.TaskGroup() as group:
         proxy.passes_answers.clear()
         server = dataclasses.replace(sqlite_server, grpc=proxy.address)
-        running = group.create_task(asyncio.to_thread(run_typescript, compiled, PLAIN, server, project_id))
+        running = group.create_task(
+            asyncio.to_thread(run_typescript, compiled, PLAIN, server, project_id, *changes)
+        )
         while not (creates() or running.done()):  # noqa: ASYNC110 # a log has no event
             await asyncio.sleep(0.05)  # between two looks at the log
         proxy.cut()
+    assert running.result().stdout.splitlines() == printed(blocks("ts")[PLAIN])
     assert creates() == 2
     api = Api(sqlite_server, "connect-json", make_token(project_id), project_id)
     names = [dashboard["name"] for dashboard in api.call("List", {}).body["dashboards"]]

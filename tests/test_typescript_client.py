@@ -21,7 +21,6 @@ from tests.typescript import (
     SCREENSHOTS,
     TESTS,
     check_types,
-    install_client,
     packed_client,
     run,
     run_tests,
@@ -157,7 +156,10 @@ def test_restarts_in_a_session_lose_no_write_and_do_none_twice(tmp_path: Path, p
 def consumer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Somebody else's folder, empty but for the package that was installed into it."""
     folder = tmp_path_factory.mktemp("consumer")
-    install_client(folder)
+    (folder / "package.json").write_text('{"private": true, "type": "module"}')
+    package = packed_client()
+    installed = run("npm", "install", "--prefer-offline", "--loglevel=error", package, folder=folder)
+    assert installed.returncode == 0, installed.stdout
     return folder
 
 

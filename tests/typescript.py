@@ -72,14 +72,6 @@ def run_tests(file: str, environment: Mapping[str, str]) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def install_client(folder: Path) -> None:
-    """Make a folder somebody else's package, with the client as the only thing installed."""
-    (folder / "package.json").write_text('{"private": true, "type": "module"}')
-    package = packed_client()
-    installed = run("npm", "install", "--prefer-offline", "--loglevel=error", package, folder=folder)
-    assert installed.returncode == 0, installed.stdout
-
-
 def check_types(folder: Path) -> subprocess.CompletedProcess[str]:
     """Run the TypeScript compiler on a folder with a tsconfig.json."""
     return run("node", CLIENT / "node_modules/typescript/bin/tsc", "--pretty", "false", folder=folder)
