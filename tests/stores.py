@@ -12,7 +12,7 @@ from dashkeeper.auth import Caller
 from dashkeeper.gen.dashboards.v1.changes_pb import CreateRequest, CreateResponse
 from dashkeeper.gen.dashboards.v1.tile_pb import MarkdownTile, Position, Tile, TileType
 from dashkeeper.gen.dashboards.v1.upsert_pb import TileChanges
-from dashkeeper.services.changes import DashboardLimits
+from dashkeeper.services.dashboard_changes import DashboardLimits
 from dashkeeper.services.dashboards import Dashboards
 from dashkeeper.store.base import Outcome, RevisionEntry, Write
 from dashkeeper.store.sql.store import SQLStore

@@ -14,7 +14,7 @@ from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
 from dashkeeper.gen.dashboards.v1.dashboards_pb import GetRequest, ListRequest
 from dashkeeper.gen.dashboards.v1.history_pb import GetRevisionRequest, ListRevisionsRequest, RestoreRequest
 from dashkeeper.gen.dashboards.v1.upsert_pb import UpsertRequest
-from dashkeeper.services.states import MAX_DASHBOARD_BYTES
+from dashkeeper.services.dashboard_states import MAX_DASHBOARD_BYTES
 from dashkeeper.store.base import WALK_BEGINS
 from tests.stores import CTX, create, made, put, service, tile
 

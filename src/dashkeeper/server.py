@@ -24,7 +24,7 @@ from dashkeeper.gen.registrations.v1.registrations_connect import RegistrationsS
 from dashkeeper.health import Health
 from dashkeeper.pipeline import Pipeline, Service
 from dashkeeper.retention import keep_purging
-from dashkeeper.services.changes import DashboardLimits
+from dashkeeper.services.dashboard_changes import DashboardLimits
 from dashkeeper.services.dashboards import Dashboards
 from dashkeeper.services.registration_changes import RegistrationLimits
 from dashkeeper.services.registrations import Registrations

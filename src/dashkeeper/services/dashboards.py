@@ -1,4 +1,4 @@
-"""DashboardsService: what each RPC does, in order. What a write makes of a state stands in `changes`."""
+"""DashboardsService: what each RPC does, in order. What a write makes of a state stands in `dashboard_changes`."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from dashkeeper.gen.dashboards.v1.history_pb import (
     RestoreResponse,
 )
 from dashkeeper.gen.dashboards.v1.upsert_pb import UpsertRequest, UpsertResponse
-from dashkeeper.services.changes import DashboardChanges, no_revision
+from dashkeeper.services.dashboard_changes import DashboardChanges, no_revision
+from dashkeeper.services.dashboard_states import live, missing
 from dashkeeper.services.ids import new_dashboard_id
 from dashkeeper.services.paging import MAX_PAGE_BYTES, NEWEST, decode_page_token, encode_page_token
-from dashkeeper.services.states import live, missing
 from dashkeeper.services.writes import new_write
 from dashkeeper.store.queries import DashboardQuery, RevisionQuery
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
     from dashkeeper.gen.dashboards.v1.tile_pb import Tile
     from dashkeeper.methods import Context
-    from dashkeeper.services.changes import DashboardLimits
+    from dashkeeper.services.dashboard_changes import DashboardLimits
     from dashkeeper.services.writes import WriteRequest
     from dashkeeper.store.base import DashboardOutcome, Reply, Store, StoredDashboard
     from dashkeeper.store.queries import OrderColumn

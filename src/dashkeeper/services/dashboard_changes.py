@@ -21,9 +21,9 @@ from dashkeeper.gen.dashboards.v1.changes_pb import (
 from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
 from dashkeeper.gen.dashboards.v1.history_pb import RestoreResponse
 from dashkeeper.gen.dashboards.v1.upsert_pb import TileChanges, UpsertResponse
+from dashkeeper.services.dashboard_states import check_size, live, missing, next_state, preview, same_content
 from dashkeeper.services.ids import new_tile_id
 from dashkeeper.services.reconcile import compare, reconcile
-from dashkeeper.services.states import check_size, live, missing, next_state, preview, same_content
 from dashkeeper.services.writes import check_etag
 from dashkeeper.store.base import DashboardOutcome, Outcome, RevisionEntry, StoredDashboard
 
