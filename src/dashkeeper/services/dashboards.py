@@ -1,4 +1,4 @@
-"""DashboardsService: what each RPC does, in order. What a write makes of a state stands in `dashboard_changes`."""
+"""DashboardsService: what each RPC does, in order. What writes make of a state: `dashboard_changes`."""
 
 from __future__ import annotations
 
