@@ -202,6 +202,39 @@ async def write_on_a_signal(kind: str, target: str, **arguments: Any) -> None:
         await call(client.dashboards.Create, changes_pb2.CreateRequest(name="second"))
 
 
+async def write_after_a_cancelled_write(_: str, target: str, **arguments: Any) -> None:
+    """Give up a write while the server is away, and make another one when it is back."""
+    async with dashkeeper_client.aio.connect(target, **arguments) as client:
+        create = client.dashboards.Create
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await create(changes_pb2.CreateRequest(name="cancelled"))
+        say("cancelled")
+        sys.stdin.readline()
+        await create(changes_pb2.CreateRequest(name="wanted"))
+
+
+async def send_what_cannot_be_sent(_: str, target: str, **arguments: Any) -> str:
+    """Return what a call raises that gRPC refuses to send."""
+    async with dashkeeper_client.aio.connect(target, **arguments) as client:
+        try:
+            await asyncio.wait_for(client.dashboards.List(dashboards_pb2.ListRequest()), 10)
+        except Exception as error:  # noqa: BLE001 # to be named
+            return type(error).__name__
+    return "nothing"
+
+
+async def call_when_closed(_: str, target: str, **arguments: Any) -> str:
+    """Return what a call raises after `close`."""
+    with dashkeeper_client.connect(target, **arguments) as client:
+        pass
+    try:
+        client.dashboards.List(dashboards_pb2.ListRequest())
+    except ValueError as error:
+        return str(error)
+    return "nothing"
+
+
 async def write_the_same_message_twice(kind: str, target: str, **arguments: Any) -> list[Any]:
     """Use a message for two writes, then one with a request id of its own."""
     async with connected(kind, target, **arguments) as client:

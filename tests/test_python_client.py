@@ -137,6 +137,32 @@ async def test_a_write_whose_answer_is_lost_is_sent_again_and_done_once(
     assert run("names", kind, target=sqlite_server.grpc, **caller) == ["first", "second"]
 
 
+def test_a_write_that_was_cancelled_while_the_server_is_away_is_not_done_later(
+    tmp_path: Path, project_id: str
+) -> None:
+    with running_server(tmp_path) as first:
+        caller = {"target": first.grpc, "token": make_token(project_id), "project_id": project_id}
+    with started("write_after_a_cancelled_write", "asyncio", **caller) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == '"cancelled"\n'
+        with running_server(tmp_path, GRPC_ADDRESS=first.grpc):
+            answer(program, "\n")
+            assert run("names", "asyncio", **caller) == ["wanted"]
+
+
+def test_a_call_that_cannot_be_sent_ends(caller: dict[str, str]) -> None:
+    unsendable = {**caller, "project_id": "d\u00e9mo"}
+    assert run("send_what_cannot_be_sent", "asyncio", **unsendable) == "ExecuteBatchError"
+
+
+def test_a_closed_client_raises(caller: dict[str, str]) -> None:
+    assert run("call_when_closed", "blocking", **caller) == "the client is closed"
+
+
+def test_a_token_may_end_with_a_newline(kind: str, caller: dict[str, str]) -> None:
+    assert run("read_once", kind, **{**caller, "token": caller["token"] + "\n"}) == {"code": "OK"}
+
+
 def test_a_message_used_twice_is_two_writes_and_a_request_id_of_its_own_one(
     kind: str, caller: dict[str, str]
 ) -> None:

@@ -12,7 +12,7 @@ export interface DashkeeperOptions {
   baseUrl: string;
   /** A JWT, or a function that gets one: called once, and again when the server no longer takes what it gave. */
   token: Token;
-  /** The project whose resources the calls are about. */
+  /** The project whose resources the calls are about; the header `x-project-id` of a call overrides it. */
   projectId: string;
   /** Connect unless told. gRPC is there in Node only: browsers can't speak it. */
   protocol?: "connect" | "grpc" | "grpc-web";
@@ -46,7 +46,7 @@ export function createTransport({
   timeoutMs = 10_000,
 }: DashkeeperOptions): Transport {
   const transportOptions = {
-    baseUrl: new URL(baseUrl).href, // throws now, where the mistake is, not at the first call
+    baseUrl: checkedUrl(baseUrl), // throws now, where the mistake is, not at the first call
     defaultTimeoutMs: timeoutMs,
     // The first is the outermost: every attempt is one request id, and asks for the token anew.
     interceptors: [setsRequestId, retries, setsProject(projectId), setsToken(token), tellsLostConnections],
@@ -59,4 +59,13 @@ export function createTransport({
     case "grpc":
       return createGrpcTransport(transportOptions);
   }
+}
+
+function checkedUrl(text: string): string {
+  const { protocol, href } = new URL(text);
+  // `localhost:8080` is a URL too: its scheme is `localhost`.
+  if (protocol !== "http:" && protocol !== "https:") {
+    throw new TypeError(`baseUrl is ${text}: it must begin with http:// or https://`);
+  }
+  return href;
 }

@@ -44,10 +44,12 @@ export const retries: Interceptor = (next) => async (request) => {
   }
 };
 
-/** Names the project. */
+/** Names the project, unless the call's own headers name another. */
 export function setsProject(projectId: string): Interceptor {
   return (next) => (request) => {
-    request.header.set("x-project-id", projectId);
+    if (!request.header.has("x-project-id")) {
+      request.header.set("x-project-id", projectId);
+    }
     return next(request);
   };
 }

@@ -133,7 +133,9 @@ function testsOver(protocol: Protocol): void {
 }
 
 test("an address that is none is refused where it is given", () => {
-  assert.throws(() => createDashkeeper({ baseUrl: "127.0.0.1:8080", token: "", projectId: PROJECT }), TypeError);
+  for (const baseUrl of ["127.0.0.1:8080", "localhost:8080"]) {
+    assert.throws(() => createDashkeeper({ baseUrl, token: "", projectId: PROJECT }), TypeError);
+  }
 });
 
 function isUnauthenticated(error: unknown): boolean {

@@ -107,6 +107,11 @@ for (const protocol of PROTOCOLS) {
       assert.deepEqual(again, third);
     });
 
+    test("a call's own header names another project", async () => {
+      const error = await failure(dashboards.list({}, { headers: { "x-project-id": "elsewhere" } }));
+      assert.equal(reasonOf(error), "PROJECT_NOT_ALLOWED");
+    });
+
     test("registrations have a client too", async () => {
       const place = { organisationId: `${PROJECT}-${protocol}`, communityId: "c" };
       const { registration } = await registrations.create({ title: "Growth", scopes: ["SCOPE_SEGMENTS"], ...place });

@@ -117,8 +117,12 @@ class _Interceptor(grpc.aio.UnaryUnaryClientInterceptor):
                 details.method, timeout, grpc.aio.Metadata(*metadata), credentials, details.wait_for_ready
             )
             call = await continuation(sent, request)
-            is_refused = await call.code() is grpc.StatusCode.UNAUTHENTICATED
-            return call, is_refused and self._tokens.refuse(token)
+            try:
+                await call  # waiting for its code may hang, and cancelled leaves the call running
+            except grpc.aio.AioRpcError as error:
+                is_refused = error.code() is grpc.StatusCode.UNAUTHENTICATED
+                return call, is_refused and self._tokens.refuse(token)
+            return call, False
 
         call, is_to_be_repeated = await send()
         if is_to_be_repeated:

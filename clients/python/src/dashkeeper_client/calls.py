@@ -56,6 +56,7 @@ class Prepared:
         plaintext, where the token is plain metadata.
         """
         timeout = max(self._deadline - time.monotonic(), 0)
+        token = token.strip()  # one from a file ends with a newline, which gRPC refuses
         if not self._is_encrypted:
             return Head(timeout, (*self._metadata, ("authorization", f"Bearer {token}")), self._credentials)
         credentials = grpc.access_token_call_credentials(token)

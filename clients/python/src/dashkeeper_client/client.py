@@ -62,14 +62,16 @@ def connect(
 class Client:
     """The services, as gRPC's own stubs: `client.dashboards.Get(GetRequest(id="growth"))`."""
 
-    def __init__(self, channel: grpc.Channel, interceptor: grpc.UnaryUnaryClientInterceptor) -> None:
+    def __init__(self, channel: grpc.Channel, interceptor: _Interceptor) -> None:
         self._channel = channel
+        self._interceptor = interceptor
         intercepted = grpc.intercept_channel(channel, interceptor)
         self.dashboards = DashboardsServiceStub(intercepted)
         self.registrations = RegistrationsServiceStub(intercepted)
 
     def close(self) -> None:
-        """Close the connections; calls in flight are cancelled."""
+        """Close the connections; calls in flight are cancelled, and later ones raise ValueError."""
+        self._interceptor.is_closed = True
         self._channel.close()
 
     def __enter__(self) -> Self:
@@ -122,6 +124,7 @@ class _Interceptor(grpc.UnaryUnaryClientInterceptor):
     def __init__(self, defaults: Defaults, tokens: _Tokens) -> None:
         self._defaults = defaults
         self._tokens = tokens
+        self.is_closed = False
 
     def intercept_unary_unary(
         self,
@@ -135,6 +138,8 @@ class _Interceptor(grpc.UnaryUnaryClientInterceptor):
 
         def send() -> tuple[CallFuture[Response], bool]:
             token = self._tokens.get()
+            if self.is_closed:
+                raise ValueError("the client is closed")  # gRPC's own interceptors crash the process here
             sent = _CallDetails(
                 details.method, *prepared.head(token), details.wait_for_ready, details.compression
             )

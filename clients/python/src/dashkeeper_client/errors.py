@@ -51,6 +51,8 @@ def error_details(error: grpc.RpcError) -> ErrorDetails:
             for detail in Status.FromString(value).details:
                 for message in (info, request, violations):
                     detail.Unpack(message)
+    if info.domain != "dashkeeper":
+        info.Clear()  # a proxy's reasons aren't the server's
     return ErrorDetails(
         code=call.code(),
         message=call.details() or "",
