@@ -78,7 +78,7 @@ export function setsToken(token: Token): Interceptor {
 
   return (next) => async (request) => {
     async function bear(asked: Promise<string>): Promise<void> {
-      request.header.set("authorization", `Bearer ${await unlessAborted(asked, request.signal)}`);
+      request.header.set("authorization", `Bearer ${checked(await unlessAborted(asked, request.signal))}`);
     }
     const used = current ?? ask();
     await bear(used);
@@ -93,6 +93,15 @@ export function setsToken(token: Token): Interceptor {
       return await next(request);
     }
   };
+}
+
+/** Returns the token without white space around it; says nothing of it where it can't be sent. */
+function checked(token: unknown): string {
+  const trimmed = typeof token === "string" ? token.trim() : "";
+  if (!/^[\x21-\x7e]+$/.test(trimmed)) {
+    throw new ConnectError("the token must be a JWT: a text of printable ASCII characters", Code.Unauthenticated);
+  }
+  return trimmed;
 }
 
 /**

@@ -111,7 +111,7 @@ function testsOver(protocol: Protocol): void {
 
     test("a method that is no read and takes no request id is not repeated", async () => {
       const baseUrl = await nowhere();
-      const { transport } = createDashkeeper({ baseUrl, token: "", projectId: PROJECT, protocol });
+      const { transport } = createDashkeeper({ baseUrl, token: "x", projectId: PROJECT, protocol });
       const method = {
         ...DashboardsService.method.get,
         idempotency: MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN,
@@ -134,7 +134,7 @@ function testsOver(protocol: Protocol): void {
 
 test("an address that is none is refused where it is given", () => {
   for (const baseUrl of ["127.0.0.1:8080", "localhost:8080"]) {
-    assert.throws(() => createDashkeeper({ baseUrl, token: "", projectId: PROJECT }), TypeError);
+    assert.throws(() => createDashkeeper({ baseUrl, token: "x", projectId: PROJECT }), TypeError);
   }
 });
 

@@ -141,8 +141,18 @@ for (const protocol of PROTOCOLS) {
   });
 }
 
+test("a token that can't be sent is refused without being told", async () => {
+  for (const token of ["", "SECRET\nabc", "sécret", () => undefined as unknown as string]) {
+    const { dashboards } = createDashkeeper({ baseUrl: await nowhere(), token, projectId: PROJECT });
+    const error = await failure(dashboards.get({ id: "a" }));
+    assert.equal(error.code, Code.Unauthenticated);
+    assert.match(error.message, /must be a JWT/);
+    assert.doesNotMatch(error.message, /SECRET|sécret/);
+  }
+});
+
 test("a request that isn't the message's JSON is refused without being sent", async () => {
-  const { dashboards } = createDashkeeper({ baseUrl: await nowhere(), token: "", projectId: PROJECT });
+  const { dashboards } = createDashkeeper({ baseUrl: await nowhere(), token: "x", projectId: PROJECT });
   // @ts-expect-error a misspelt word
   const word = await failure(dashboards.upsert({ dashboardId: "d", tiles: [{ type: "TILE_TYPE_INSIHGT" }] }));
   assert.equal(word.code, Code.InvalidArgument);
