@@ -62,6 +62,7 @@ export function setsToken(token: Token): Interceptor {
   function ask(): Promise<string> {
     const asked = Promise.resolve()
       .then(get)
+      .then(checked)
       .catch((error: unknown) => {
         forget(asked); // the next call may have more luck
         throw ConnectError.from(error, Code.Unauthenticated);
@@ -78,7 +79,7 @@ export function setsToken(token: Token): Interceptor {
 
   return (next) => async (request) => {
     async function bear(asked: Promise<string>): Promise<void> {
-      request.header.set("authorization", `Bearer ${checked(await unlessAborted(asked, request.signal))}`);
+      request.header.set("authorization", `Bearer ${await unlessAborted(asked, request.signal)}`);
     }
     const used = current ?? ask();
     await bear(used);

@@ -39,7 +39,7 @@ function testsOver(protocol: Protocol): void {
 
     test("a token that is refused again is asked for no third time", async () => {
       let asked = 0;
-      const client = connect({ token: () => `wrong ${++asked}` });
+      const client = connect({ token: () => `wrong-${++asked}` });
       await assert.rejects(client.list({}), { code: Code.Unauthenticated });
       assert.equal(asked, 2);
     });
