@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import sqlite3
 import threading
 import time
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import QueuePool
+from tenacity import Retrying, retry_if_exception, wait_random
 
 from dashkeeper.config import PREFIX, ConfigError
 from dashkeeper.errors import UnavailableError, shutting_down
@@ -126,18 +126,16 @@ class SQLiteDatabase:
         abandoned = threading.Event()
         deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
 
-        def begin(transaction: ExitStack) -> Connection:
-            while True:
-                try:
-                    return transaction.enter_context(self._writes.begin())
-                except DatabaseError as error:
-                    if not _is_busy(error) or abandoned.is_set() or time.monotonic() > deadline:
-                        raise
-                time.sleep(random.uniform(0, _LONGEST_PAUSE_SECONDS))  # noqa: S311 # no secret
+        attempts = Retrying(
+            retry=retry_if_exception(lambda error: _is_busy(error) and not abandoned.is_set()),
+            stop=lambda _: time.monotonic() > deadline,  # which the wait for the thread has used up too
+            wait=wait_random(0, _LONGEST_PAUSE_SECONDS),
+            reraise=True,
+        )
 
         def run() -> T:
             with ExitStack() as transaction:
-                conn = begin(transaction)
+                conn = attempts(lambda: transaction.enter_context(self._writes.begin()))
                 result = work(conn)
                 if abandoned.is_set():
                     raise asyncio.CancelledError
@@ -232,9 +230,10 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _is_busy(error: DatabaseError) -> bool:
+def _is_busy(error: BaseException) -> bool:
     """Whether another process holds a lock; the code's upper bytes say which."""
-    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+    cause = error.orig if isinstance(error, DatabaseError) else error
+    return getattr(cause, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _translated(error: DatabaseError) -> Exception:
