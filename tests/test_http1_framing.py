@@ -236,7 +236,7 @@ def test_ambiguous_request_is_refused_and_nothing_after_it_read(
 TAKEN = {
     "length-with-zeros": post("Content-Length: 002"),
     "length-in-white-space": post("Content-Length: \t 2 \t "),
-    "chunked-in-capitals": post("Transfer-Encoding: CHUNKED \t", body="2\r\n{}\r\n0\r\n\r\n"),
+    "chunked-in-capitals": post("Transfer-Encoding: CHUNKED ", body="2\r\n{}\r\n0\r\n\r\n"),
     "chunk-with-zeros": chunks("002\r\n{}\r\n000\r\n\r\n"),
     "chunk-extension": chunks('2;a=b;c="d"\r\n{}\r\n0\r\n\r\n'),
     "trailer": chunks("2\r\n{}\r\n0\r\nX-Any: a\r\n\r\n"),
@@ -261,7 +261,7 @@ def test_refusal_carries_the_callers_request_id(sqlite_server: RunningServer, pr
 
 
 def test_body_that_turns_out_wrong_is_refused_and_not_written(
-    sqlite_server: RunningServer, caller: tuple[str, ...], project_id: str
+    sqlite_server: RunningServer, caller: tuple[str, ...]
 ) -> None:
     create = head("POST", LIST.replace("List", "Create"), *caller, "transfer-encoding: chunked")
     with Wire(sqlite_server) as wire:

@@ -62,8 +62,8 @@ class Wire:
         """Read one answer."""
         head = self._until(b"\r\n\r\n").decode("latin-1").split("\r\n")
         version, status, _ = head[0].split(" ", 2)
-        fields = [line.split(": ", 1) for line in head[1:] if line]
-        headers = {name: value for name, value in fields}
+        fields = [line.partition(": ")[::2] for line in head[1:] if line]
+        headers = dict(fields)
         assert len(headers) == len(fields), f"a header twice: {head}"
         if int(status) < 200:
             return self.answer()
