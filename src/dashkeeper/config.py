@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from dashkeeper.auth import StaticKey, TokenRules
+from dashkeeper.errors import ConfigError
 from dashkeeper.keys import (
     load_private_key,
     load_public_key,
@@ -34,10 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PREFIX = "DASHKEEPER_"
-
-
-class ConfigError(Exception):
-    """A setting is wrong, or together they are unsafe. The text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,10 @@ class DashkeeperError(ConnectError):
         super().__init__(self.CODE, message, details)
 
 
+class ConfigError(Exception):
+    """A setting is wrong, or together they are unsafe: for the operator. The text says what to do."""
+
+
 class UnauthenticatedError(DashkeeperError):
     """Who calls is not known. One message for every cause: the log says which."""
 

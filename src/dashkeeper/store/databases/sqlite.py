@@ -18,8 +18,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import QueuePool
 from tenacity import Retrying, retry_if_exception, wait_random
 
-from dashkeeper.config import PREFIX, ConfigError
-from dashkeeper.errors import UnavailableError, shutting_down
+from dashkeeper.errors import ConfigError, UnavailableError, shutting_down
 from dashkeeper.store.databases import unavailable
 from dashkeeper.store.migrations import migrate, schema_version
 
@@ -260,4 +259,4 @@ def _version_of_closed_file(path: Path) -> str | None:
 
 def _check_folder(path: Path) -> None:
     if not path.absolute().parent.is_dir():
-        raise ConfigError(f"{PREFIX}DATABASE_URL: there is no folder for {path}: make it first")
+        raise ConfigError(f"DASHKEEPER_DATABASE_URL: there is no folder for {path}: make it first")
