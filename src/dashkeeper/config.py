@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
@@ -57,13 +58,14 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        if self.path or self.host == "localhost":
+        """Whether only this machine can reach it: so must be all that a name resolves to."""
+        if self.path:
             return True
         try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
+            found = socket.getaddrinfo(self.host, None, type=socket.SOCK_STREAM)
+        except OSError:
             return False
+        return all(ip_address(str(where[0])).is_loopback for *_, where in found)
 
 
 def _parse_address(value: object) -> object:
