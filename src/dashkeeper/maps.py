@@ -7,9 +7,9 @@ what is read and written again would come out otherwise each time.
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from protobuf import DescFieldValueList, DescFieldValueMap
+from protobuf import DescFieldValueMap
 
 from dashkeeper.descriptors import message_of, messages_within
 from dashkeeper.gen.google.rpc.error_details_pb import ErrorInfo
@@ -31,33 +31,29 @@ def sort_maps(message: Message, *, for_binary: bool = False) -> None:
         message: What is changed.
         for_binary: Sort so that the entries stand in this order where the message is serialised.
     """
-    _sort(message, is_backwards=for_binary and _IS_WRITTEN_BACKWARDS)
+    _sort([message], message.desc(), is_backwards=for_binary and _IS_WRITTEN_BACKWARDS)
 
 
-def _sort(message: Message, *, is_backwards: bool) -> None:
-    for field in _fields_with_maps(message.desc()):
-        match field.value:
-            case DescFieldValueMap():
-                entries: dict[Any, Any] = getattr(message, field.local_name)
-                if len(entries) > 1:
-                    setattr(message, field.local_name, dict(sorted(entries.items(), reverse=is_backwards)))
-            case DescFieldValueList():
-                for inner in getattr(message, field.local_name):
-                    _sort(inner, is_backwards=is_backwards)
-            case _:
-                if field in message:
-                    _sort(message[field], is_backwards=is_backwards)
+def _sort(messages: Sequence[Any], kind: DescMessage, *, is_backwards: bool) -> None:
+    maps, nested = _where_maps_are(kind)
+    for name in maps:
+        for message in messages:
+            if len(entries := getattr(message, name)) > 1:
+                setattr(message, name, dict(sorted(entries.items(), reverse=is_backwards)))
+    for field, inner in nested:
+        for message in messages:
+            if field in message:
+                held: Any = message[field]
+                inners = cast("list[Any]", held) if isinstance(held, list) else [held]
+                _sort(inners, inner, is_backwards=is_backwards)
 
 
 @cache
-def _fields_with_maps(message: DescMessage) -> Sequence[DescField]:
-    """Return the fields of a message that are maps, or messages that may hold some."""
-    return [
-        field
-        for field in message.fields
-        if isinstance(field.value, DescFieldValueMap)
-        or ((inner := message_of(field)) is not None and may_hold_maps(inner))
-    ]
+def _where_maps_are(message: DescMessage) -> tuple[Sequence[str], Sequence[tuple[DescField, DescMessage]]]:
+    """Return the names of a message's maps, and the fields whose messages may hold some."""
+    maps = [field.local_name for field in message.fields if isinstance(field.value, DescFieldValueMap)]
+    nested = [(field, inner) for field in message.fields if (inner := message_of(field)) is not None]
+    return maps, [(field, inner) for field, inner in nested if may_hold_maps(inner)]
 
 
 def may_hold_maps(message: DescMessage) -> bool:
