@@ -127,7 +127,8 @@ class _Reader:
                 self._problem(member(path, key), "must not be null: leave it out")
             else:
                 oneof = getattr(field.value, "oneof", None)
-                if oneof is not None and (first := first_of.setdefault(oneof.name, key)) != key:
+                choice = field.name if oneof is None else oneof.name
+                if (first := first_of.setdefault(choice, key)) != key:
                     self._problem(member(path, key), f"must not stand beside {first}: leave one of them out")
                     continue
                 read = self._field(inner, field, member(path, key))
