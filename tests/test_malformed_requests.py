@@ -98,12 +98,6 @@ def test_json_value_of_wrong_type_is_refused(apis: dict[str, Api], body: bytes) 
     assert_clean(reply.message)
 
 
-@pytest.mark.parametrize("body", [b'{"id":"a","id":"b"}', b'{"dashboard_id":"a","dashboardId":"b"}'])
-def test_json_with_a_key_twice_is_refused_or_the_last_one_counts(apis: dict[str, Api], body: bytes) -> None:
-    reply = apis["connect-json"].send("Get" if b'"id"' in body else "Upsert", body)
-    assert reply.code in {"invalid_argument", "ok", "not_found"}
-
-
 MALFORMED_BINARY = {
     "text": b'{"id":"a"}',
     "truncated-tag": b"\x80",

@@ -24,6 +24,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from dashkeeper.strict_json import dump
 from dashkeeper.transport.rest.openapi import openapi
 from dashkeeper.transport.rest.writer import write
 from tests.contents import contents
@@ -94,7 +95,7 @@ def test_the_example_of_a_registration_is_as_described() -> None:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(contents)
 def test_any_valid_content_is_as_described(content: DashboardContent) -> None:
-    schema("DashboardContent").validate(write(content))
+    schema("DashboardContent").validate(json.loads(dump(write(content))))
 
 
 @pytest.mark.parametrize(
