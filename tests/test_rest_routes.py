@@ -33,7 +33,7 @@ def test_a_registration_that_was_posted_is_there(rest: Rest) -> None:
     data = answer.json()["data"]
     assert answer.status_code == 201
     assert answer.json() == {"status": "ok", "data": data}
-    assert answer.headers["location"] == f"/v1/dashboards/{data['id']}"
+    assert answer.headers["location"] == f"dashboards/{data['id']}"
     assert answer.headers["etag"] == f'"{data["etag"]}"'
     assert {key: data[key] for key in payload("create")} == payload("create")
     assert data["dashboard_content_id"] == ""
