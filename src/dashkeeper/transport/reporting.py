@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from dashkeeper.pipeline import Call, Pipeline
 
-_MAX_LOGGED_PATH = 200
-
 _current_call: ContextVar[Call] = ContextVar("_current_call")
 
 
@@ -41,8 +39,7 @@ class Reporting:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        path = sent_path(scope)[:_MAX_LOGGED_PATH]
-        call = self._pipeline.open(path, "http", Headers(scope=scope).get("x-request-id"))
+        call = self._pipeline.open(sent_path(scope), "http", Headers(scope=scope).get("x-request-id"))
         is_answered = False
 
         async def send_with_id(event: Message) -> None:
