@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import grpc
 import httpx
@@ -39,19 +38,6 @@ def request_id() -> str:
 def cors_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     with running_server(tmp_path_factory.mktemp("refusals"), CORS_ORIGINS=ORIGIN) as running:
         yield running
-
-
-def logged(server: RunningServer, request_id: str) -> dict[str, Any]:
-    """Return the one line of a call: it is written when the answer is sent."""
-    deadline = time.monotonic() + 10
-    while True:
-        found = [line for line in server.log_records() if line.get("request_id") == request_id]
-        if found:
-            (line,) = found
-            assert (line["message"], line["level"]) == ("call", "info")
-            return line
-        assert time.monotonic() < deadline, "there is no log line"
-        time.sleep(0.01)  # between two looks at the log
 
 
 REASONS = {
@@ -101,7 +87,7 @@ def test_refusal_over_http_has_the_caller_s_request_id_details_and_a_log_line(
     assert answer.headers["content-type"] == "application/json"
     reply = connect_error(answer.content, dict(answer.headers))
     assert (reply.code, reply.reason, reply.request_id) == (*REASONS[status], request_id)
-    line = logged(sqlite_server, request_id)
+    line = sqlite_server.logged_call(request_id)
     assert (line["code"], line["protocol"], line["method"]) == (reply.code, protocol, path.partition("?")[0])
 
 
@@ -134,7 +120,7 @@ def test_refusal_over_rest_has_the_caller_s_request_id_and_a_log_line(
     assert (answer.status_code, answer.headers["x-request-id"]) == (status, request_id)
     error = answer.json()
     assert (error["status"], error["error_id"], error["reason"]) == ("error", request_id, reason)
-    line = logged(sqlite_server, request_id)
+    line = sqlite_server.logged_call(request_id)
     assert (line["protocol"], line["code"].upper()) == ("rest", error["error_code"])
 
 
@@ -147,7 +133,7 @@ def test_what_anybody_may_read_has_a_request_id_and_no_log_line(
     assert (answer.status_code, answer.headers["x-request-id"]) == (200, request_id)
     after = f"{request_id}.after"
     httpx.get(f"{sqlite_server.http}/nope", headers={"x-request-id": after})
-    logged(sqlite_server, after)
+    sqlite_server.logged_call(after)
     assert [line for line in sqlite_server.log_records() if line.get("request_id") == request_id] == []
 
 
@@ -156,12 +142,12 @@ def test_refusal_with_a_malformed_request_id_gets_another(sqlite_server: Running
     answer = httpx.get(f"{sqlite_server.http}/nope", headers={"x-request-id": given})
     made = answer.headers["x-request-id"]
     assert made not in {given, ""}
-    assert logged(sqlite_server, made)["code"] == "unimplemented"
+    assert sqlite_server.logged_call(made)["code"] == "unimplemented"
 
 
 def test_path_of_a_refusal_is_cut_in_the_log(sqlite_server: RunningServer, request_id: str) -> None:
     httpx.get(f"{sqlite_server.http}/{'a' * 10_000}", headers={"x-request-id": request_id})
-    assert len(logged(sqlite_server, request_id)["method"]) == 200
+    assert len(sqlite_server.logged_call(request_id)["method"]) == 200
 
 
 def test_problem_of_the_head_is_told_after_the_caller_is_known(sqlite_server: RunningServer) -> None:
@@ -208,7 +194,7 @@ def test_refusal_of_grpc_web_has_a_status_request_id_and_a_log_line(
     trailers = grpc_web(sqlite_server, FRAME, {**headers, "x-request-id": request_id})
     assert_status(trailers, request_id, code, reason)
     assert trailers["grpc-accept-encoding"] == "identity, gzip"
-    assert logged(sqlite_server, request_id)["protocol"] == "grpc-web"
+    assert sqlite_server.logged_call(request_id)["protocol"] == "grpc-web"
 
 
 UNKNOWN = {
@@ -232,7 +218,7 @@ def test_grpc_call_of_what_is_not_there_is_unimplemented_with_a_request_id_and_a
 ) -> None:
     trailers = call_grpc(sqlite_server, path, {**bearer(), "x-request-id": request_id}, body)
     assert_status(trailers, request_id, "12", "PATH_NOT_FOUND")
-    line = logged(sqlite_server, request_id)
+    line = sqlite_server.logged_call(request_id)
     assert (line["code"], line["protocol"], line["method"]) == ("unimplemented", "grpc", path)
 
 
@@ -253,7 +239,7 @@ def test_refusal_of_health_has_a_request_id_and_a_log_line(
     trailers = call_grpc(sqlite_server, path, {"x-request-id": request_id}, framed)
     number = {"not_found": grpc.StatusCode.NOT_FOUND, "invalid_argument": grpc.StatusCode.INVALID_ARGUMENT}
     assert_status(trailers, request_id, str(number[code].value[0]), reason)
-    line = logged(sqlite_server, request_id)
+    line = sqlite_server.logged_call(request_id)
     assert (line["code"], line["protocol"], line["method"]) == (code, "grpc", path)
 
 
@@ -267,7 +253,7 @@ def test_refused_preflight_has_a_request_id_and_a_log_line(
     }
     answer = httpx.options(f"{cors_server.http}{SERVICE}/Get", headers=headers)
     assert (answer.status_code, answer.headers["x-request-id"]) == (400, request_id)
-    assert logged(cors_server, request_id)["code"] == "invalid_argument"
+    assert cors_server.logged_call(request_id)["code"] == "invalid_argument"
 
 
 def test_preflight_allows_the_headers_of_traces(cors_server: RunningServer) -> None:
