@@ -91,7 +91,6 @@ def test_the_description_s_server_is_relative_so_that_a_prefix_of_a_proxy_lives(
 
 def test_the_description_has_no_schema_that_is_false() -> None:
     """Generators fail on one. As the value of additionalProperties, and there alone, they know it."""
-
     known = {"additionalProperties", "uniqueItems", "required", "default", "const", "enum"}
 
     def bare(at: Any, path: str) -> Iterator[str]:
