@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qsl
 
-from starlette.datastructures import Headers
-
 from dashkeeper.errors import InvalidRequestError, UnimplementedError, Violation
 from dashkeeper.transport.content import coding, media_type, takes_gzip
 
@@ -54,6 +52,10 @@ _CODING_HEADERS: Mapping[str, tuple[str, str]] = {
     "connect": ("content-encoding", "accept-encoding"),
     "grpc-web": ("grpc-encoding", "grpc-accept-encoding"),
 }
+_REWRITTEN: Mapping[str, frozenset[bytes]] = {
+    protocol: frozenset(name.encode() for name in ("content-type", *names))
+    for protocol, names in _CODING_HEADERS.items()
+}
 
 
 class RefusedByHTTPError(Exception):
@@ -83,9 +85,8 @@ def arrival(scope: Scope, methods: Sequence[str]) -> Arrival:
     Raises:
         RefusedByHTTPError: If it is of no protocol that is served.
     """
-    headers = Headers(scope=scope)
-    _check_headers(headers)
-    kind = media_type(headers)
+    headers = _joined(scope)
+    kind = media_type(headers.get("content-type", ""))
     protocol: Literal["connect", "grpc-web"] = "grpc-web" if kind.startswith(_GRPC_WEB) else "connect"
     if kind.startswith("application/grpc") and protocol != "grpc-web":
         raise _unsupported("gRPC is not served on this address: use that of GRPC_ADDRESS")
@@ -109,27 +110,37 @@ def arrival(scope: Scope, methods: Sequence[str]) -> Arrival:
         )
     if problems:
         problem = InvalidRequestError.of(problems)
-    seen = {**scope, "headers": _normalised(headers, protocol, kind, has_problem=problem is not None)}
+    seen = {**scope, "headers": _normalised(scope, headers, protocol, kind)}
     if problem is not None:
-        seen["query_string"] = b"encoding=json"  # no more is read of it, and the rest may be undecodable
+        # Without what connectrpc would refuse by itself, before it asks who calls.
+        refused = {name.encode() for name in _PROTOCOL_HEADERS[protocol]}
+        seen["headers"] = [pair for pair in seen["headers"] if pair[0] not in refused]
+        seen["query_string"] = b"encoding=json"
     return Arrival(protocol, seen, problem)
 
 
-def _check_headers(headers: Headers) -> None:
-    """Refuse a header that isn't UTF-8: connectrpc would answer 500 with the exception's text."""
-    for name, value in headers.raw:
+def _joined(scope: Scope) -> dict[str, str]:
+    """Return the headers, the values of several of one name joined (RFC 9110 §5.3).
+
+    Raises:
+        RefusedByHTTPError: If one isn't UTF-8: connectrpc would answer 500 with the exception's text.
+    """
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
         try:
-            (name + value).decode()
+            name, value = raw_name.decode(), raw_value.decode()
         except UnicodeDecodeError as error:
-            message = f"the header {name.decode('ascii', 'replace')} must be text in UTF-8"
+            message = f"the header {raw_name.decode('ascii', 'replace')} must be text in UTF-8"
             raise RefusedByHTTPError(InvalidRequestError(message, reason="MALFORMED_REQUEST"), 400) from error
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
 
 
-def _header_problems(headers: Headers, protocol: str) -> list[Violation]:
+def _header_problems(headers: Mapping[str, str], protocol: str) -> list[Violation]:
     return [
         Violation(name, f"{rule}, sent once")
         for name, (pattern, rule) in _PROTOCOL_HEADERS[protocol].items()
-        if name in headers and not pattern.fullmatch(", ".join(headers.getlist(name)))
+        if name in headers and not pattern.fullmatch(headers[name])
     ]
 
 
@@ -183,20 +194,18 @@ def _is_base64(text: str) -> bool:
 
 
 def _normalised(
-    headers: Headers, protocol: str, kind: str, *, has_problem: bool
+    scope: Scope, headers: Mapping[str, str], protocol: str, kind: str
 ) -> list[tuple[bytes, bytes]]:
     """Return the headers in the words that connectrpc compares with, which has them in lower case."""
     sent, accepted = _CODING_HEADERS[protocol]
-    words = {
-        "content-type": kind,
-        sent: coding(headers, sent),
-        accepted: "gzip" if takes_gzip(headers, accepted) else "",
-    }
-    replaced = {name.encode() for name in (*words, *(_PROTOCOL_HEADERS[protocol] if has_problem else ()))}
-    return [
-        *((name, value) for name, value in headers.raw if name not in replaced),
-        *((name.encode(), value.encode()) for name, value in words.items() if value),
-    ]
+    replaced = _REWRITTEN[protocol]
+    rewritten = [pair for pair in scope["headers"] if pair[0] not in replaced]
+    rewritten.append((b"content-type", kind.encode()))
+    if sent in headers:
+        rewritten.append((sent.encode(), coding(headers[sent]).encode()))
+    if accepted in headers and takes_gzip(headers[accepted]):
+        rewritten.append((accepted.encode(), b"gzip"))
+    return rewritten
 
 
 def _unsupported(message: str, headers: Mapping[str, str] | None = None) -> RefusedByHTTPError:

@@ -123,11 +123,11 @@ class _Resource:
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         """Read the body, and stop at the limit."""
-        if media_type(headers) != _JSON:
+        if media_type(", ".join(headers.getlist("content-type"))) != _JSON:
             raise _UnsupportedMediaTypeError(
                 f"the body must be {_JSON} in UTF-8: say so in content-type", reason="UNSUPPORTED_MEDIA_TYPE"
             )
-        encoding = coding(headers, "content-encoding")
+        encoding = coding(", ".join(headers.getlist("content-encoding")))
         if encoding not in {"identity", "gzip"}:
             raise _UnsupportedMediaTypeError(
                 "the body's content-encoding is not served: send gzip, or none",
