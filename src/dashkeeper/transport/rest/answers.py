@@ -69,7 +69,7 @@ def error_response(
     }
     if metadata:
         content["metadata"] = dict(metadata)
-    return Response(dump(content), status, {**headers, "x-request-id": request_id}, _MEDIA_TYPE)
+    return Response(dump(content), status, headers, _MEDIA_TYPE)
 
 
 def failure(

@@ -108,8 +108,8 @@ _HEADERS: dict[str, Schema] = {
     },
     "Location": {
         "required": True,
-        "description": "The path of the new registration.",
-        "schema": {"type": "string", "pattern": f"^{DASHBOARDS}/[^/]+$"},
+        "description": "Where the new registration is, relative to the path of the call.",
+        "schema": {"type": "string", "pattern": "^dashboards/[A-Za-z0-9_-]+$"},
     },
     "WWW-Authenticate": {"required": True, "schema": {"const": "Bearer"}},
 }
@@ -156,6 +156,7 @@ def openapi(*, max_request_bytes: int) -> bytes:
             "version": installed_version("dashkeeper"),
             "description": about,
         },
+        "servers": [{"url": "..", "description": "Relative to where this description is served."}],
         "security": [{"bearer": []}, {"token": []}],
         "paths": paths,
         "components": {

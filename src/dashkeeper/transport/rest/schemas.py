@@ -276,9 +276,9 @@ def _dataset() -> Schema:
                 "not": {"enum": list(form.NODE_TYPES.values())},
             },
             **title,
-            "sources": False,
         },
         "required": ["type"],
+        "not": {"required": ["sources"]},  # where `sources: false` would do, but generators fail on it
         "additionalProperties": True,
     }
     return {"description": described(desc), "oneOf": [*forms, other]}
