@@ -204,7 +204,7 @@ MISTAKES: dict[str, Row] = {
     ".env not UTF-8": (["config"], {}, write(".env", b"DASHKEEPER_JWT_ISSUER=\xff"), ".env"),
     "unknown flag": (["serve", "--colour", "red"], {}, None, "--colour"),
     "unknown command": (["serv"], {}, None, "serv"),
-    "argument too many": (["version", "1"], {}, None, "1"),
+    "argument too many": (["version", "1"], {}, None, "extra argument"),
     "flag without value": (["token", "--project"], SAFE, None, "--project"),
     "token without project": (["token"], SAFE, None, "--project"),
     "token without key": (["token", "--project", "p"], {**SAFE, "JWT_SECRET": ""}, None, "JWT_SECRET"),
