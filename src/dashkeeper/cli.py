@@ -234,8 +234,8 @@ def main() -> None:
 
 def _without_values(words: str) -> str:
     """Leave out arguments that a usage error repeats: one may be a secret that has lost its flag."""
-    words = re.sub(r"(unexpected extra argument\S*) .*", r"\1 (a value without a flag)", words, flags=re.DOTALL)
-    return re.sub(r"(No such command) '(?![a-z]{1,10}').*", r"\1", words, flags=re.DOTALL)
+    words = re.sub(r"(?s)(unexpected extra argument\S*) .*", r"\1: a value without a flag", words)
+    return re.sub(r"(?s)(No such command) '(?![a-z]{1,10}').*", r"\1", words)
 
 
 def _refuse_database(cause: BaseException | None) -> NoReturn:
