@@ -268,21 +268,20 @@ class Settings(BaseModel):
         return self.jwt_algorithms or possible[:1]
 
 
+# https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 _SERVICE_LINK = re.compile(
-    rf"{PREFIX}(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_[A-Z]+)?)"
+    rf"{PREFIX}(?:[A-Z0-9_]+_)?"
+    r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
 )
-_SERVICE_URL = re.compile(r"(?:tcp|udp|sctp)://.*")
+_SERVICE_URL = re.compile(rf"{PREFIX}(?:[A-Z0-9_]+_)?PORT=(?:tcp|udp|sctp)://.*")
 
 
 def _is_service_link(name: str, value: str | None) -> bool:
-    """Whether Kubernetes made this variable for a service called `dashkeeper` or `dashkeeper-...`.
+    """Whether Kubernetes made this variable, for a service called `dashkeeper` or `dashkeeper-...`.
 
-    That of `..._PORT`, which looks most like a setting, is known by its value.
-    https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+    `..._PORT` may as well be a mistaken setting: its value tells.
     """
-    if re.fullmatch(rf"{PREFIX}(?:[A-Z0-9_]+_)?PORT", name):
-        return _SERVICE_URL.fullmatch(value or "") is not None
-    return _SERVICE_LINK.fullmatch(name) is not None
+    return bool(_SERVICE_LINK.fullmatch(name) or _SERVICE_URL.fullmatch(f"{name}={value}"))
 
 
 def load_settings(**flags: Any) -> Settings:
