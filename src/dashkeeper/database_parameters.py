@@ -46,7 +46,7 @@ _DONE_ANYWAY: Mapping[str, tuple[Sequence[str], str]] = {
     "sslcompression": (("0",), "leave it out"),
     "sslsni": (("1",), "leave it out"),
 }
-_SILENCE = "leave it out: a server that falls silent is given up after 35 s"
+_SILENCE = "leave it out: a server that falls silent is given up after some 37 s"
 _NO_KERBEROS = "Kerberos can't be used: write a password, or sslcert and sslkey"
 _OTHER_SECRET = "write a password, or sslcert and sslkey"  # noqa: S105 # advice
 _OF_THE_SERVER = "use sslmode=verify-full to be sure of the server"
