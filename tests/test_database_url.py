@@ -169,7 +169,7 @@ def test_url_without_user_of_a_process_without_name_is_refused(monkeypatch: pyte
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME", "PGUSER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000)  # as in a container
-    with pytest.raises(ConfigError, match="says no user"):
+    with pytest.raises(ConfigError, match="names no user"):
         load_settings(database_url="postgresql://h/d")
     assert load_settings(database_url="postgresql://u@h/d").database_url == "postgresql://u@h/d"
     monkeypatch.setenv("PGUSER", "u")

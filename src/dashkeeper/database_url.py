@@ -160,5 +160,5 @@ def _check_user(user: str | None) -> None:
         getpass.getuser()
     except (KeyError, OSError, ImportError):
         raise ValueError(
-            "says no user, and the one of this process has no name: write postgresql://user:password@host/database"
+            "names no user, and who runs this has no name here: write postgresql://user:password@host/database"
         ) from None
