@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 import os
+import re
 import signal
 import sqlite3
 import sys
@@ -220,7 +221,7 @@ def main() -> None:
     except typer.TyperException as error:
         # Its str() names a parameter in Python's way; usage errors know better.
         words = getattr(error, "format_message", error.__str__)()
-        _refuse(f"{words.rstrip('.')}: see `dashkeeper --help`")
+        _refuse(f"{_without_values(words).rstrip('.')}: see `dashkeeper --help`")
     except ConfigError as error:
         _refuse(str(error))
     except DashkeeperError as error:
@@ -229,6 +230,12 @@ def main() -> None:
         _refuse_database(error.__cause__)
     except (DatabaseError, sqlite3.Error) as error:
         _refuse_database(error)
+
+
+def _without_values(words: str) -> str:
+    """Leave out arguments that a usage error repeats: one may be a secret that has lost its flag."""
+    words = re.sub(r"(?s)(unexpected extra argument\S*) .*", r"\1: a value without a flag", words)
+    return re.sub(r"(?s)(No such command) '(?![a-z]{1,10}').*", r"\1", words)
 
 
 def _refuse_database(cause: BaseException | None) -> NoReturn:
