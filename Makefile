@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 TYPESCRIPT_CLIENT := clients/typescript
 PYTHON_CLIENT := clients/python
 EXAMPLES := examples/typescript
+OPENAPI := src/dashkeeper/transport/rest/openapi.json
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
@@ -40,8 +41,9 @@ types: $(VENV)/.dev clients examples ## Check types, strictly
 	@cd $(TYPESCRIPT_CLIENT) && npm run --silent types
 
 generate: $(VENV)/.dev ## Generate code from proto/, offline
-	@buf generate
+	@mkdir -p build && buf generate
 	@python $(PYTHON_CLIENT)/generate.py
+	@python -m tools.openapi > build/openapi.json && mv build/openapi.json $(OPENAPI)
 
 generated-is-current: $(VENV)/.dev ## Fail if proto/ and the committed code differ
 	@rm -rf build/generated && buf generate -o build/generated
@@ -50,6 +52,8 @@ generated-is-current: $(VENV)/.dev ## Fail if proto/ and the committed code diff
 	@python $(PYTHON_CLIENT)/generate.py --out build/generated/client
 	@diff -r -x __pycache__ build/generated/client/dashkeeper_client/gen $(PYTHON_CLIENT)/src/dashkeeper_client/gen \
 		|| { echo 'proto/ and dashkeeper_client/gen differ: run `make generate`'; exit 1; }
+	@python -m tools.openapi | diff $(OPENAPI) - \
+		|| { echo 'the API and $(OPENAPI) differ: run `make generate`'; exit 1; }
 
 proto-is-good: $(VENV)/.dev ## Lint proto/, and fail on changes that break clients of the last release
 	@buf lint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from connectrpc.request import Headers as RPCHeaders
@@ -16,7 +17,6 @@ from dashkeeper.errors import CanceledError, InvalidRequestError
 from dashkeeper.pipeline import usable_request_id
 from dashkeeper.transport.compression import Gzip
 from dashkeeper.transport.rest.answers import error_response, failure, response
-from dashkeeper.transport.rest.openapi import openapi
 from dashkeeper.transport.rest.query import parameters
 from dashkeeper.transport.rest.reader import ReadError
 from dashkeeper.transport.rest.resources import Exchange
@@ -46,7 +46,7 @@ class _UnsupportedMediaTypeError(InvalidRequestError):
 def rest_routes(pipeline: Pipeline) -> list[Route]:
     """Return the routes of the REST form, its description, and an answer for every other path below."""
     return [
-        Route(DESCRIPTION, _Description(openapi(max_request_bytes=pipeline.max_request_bytes))),
+        Route(DESCRIPTION, _Description((files("dashkeeper.transport.rest") / "openapi.json").read_bytes())),
         *(Route(path, _Resource(pipeline, operations)) for path, operations in ROUTES.items()),
         Route(PREFIX, _no_such_path),
         Route(f"{PREFIX}/{{path:path}}", _no_such_path),
@@ -145,7 +145,7 @@ class _Resource:
 
 
 class _Description:
-    """The OpenAPI description: the same for everybody."""
+    """The OpenAPI description, as `make generate` made it: the same for everybody."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
