@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import getpass
 import logging
+import os
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 from sqlalchemy import event, text
@@ -16,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from dashkeeper.config import PREFIX, ConfigError
 from dashkeeper.errors import shutting_down
 from dashkeeper.store.databases import RetryableError, unavailable
 from dashkeeper.store.migrations import migrate, schema_version
@@ -80,7 +83,11 @@ class PostgreSQLDatabase:
             url: A libpq URL, given to asyncpg as it stands, but for one host at a time: sslmode and
                 target_session_attrs are its business.
             pool_size: The most connections.
+
+        Raises:
+            ConfigError: If nobody says as which user to connect.
         """
+        _check_user(url)
         self._engine = create_async_engine(
             "postgresql+asyncpg://",
             async_creator=partial(_connect, url),
@@ -157,6 +164,20 @@ class PostgreSQLDatabase:
 
 def _note_time(_: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
     entry.info["made"] = time.monotonic()
+
+
+def _check_user(url: str) -> None:
+    """Refuse a URL without a user where asyncpg couldn't ask the machine: who runs this may have no name."""
+    parts = urlsplit(url)
+    if parts.username or "user" in parse_qs(parts.query) or os.environ.get("PGUSER"):
+        return
+    try:
+        getpass.getuser()
+    except (KeyError, OSError) as error:  # the second from Python 3.13 on
+        raise ConfigError(
+            f"{PREFIX}DATABASE_URL names no user, and user {os.getuid()}, who runs this, has no name here:"
+            " write postgresql://USER@host/database"
+        ) from error
 
 
 async def _connect(url: str) -> Any:
