@@ -12,16 +12,22 @@ if TYPE_CHECKING:
     from io import TextIOWrapper
     from types import FrameType
 
+_STOP = (signal.SIGINT, signal.SIGTERM)
+
 
 def main() -> None:
     """Run the command."""
     _open_streams()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _STOP:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _end)
     from dashkeeper import cli  # noqa: PLC0415 # see above
 
-    cli.main()
+    try:
+        cli.main()
+    finally:
+        for number in _STOP:
+            signal.signal(number, signal.SIG_IGN)  # it has ended, and its exit code stands
 
 
 def _open_streams() -> None:

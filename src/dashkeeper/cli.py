@@ -81,7 +81,6 @@ def serve(
     configure_logging(settings.log_level, settings.log_format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, dev=dev))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it has stopped: asking again changes nothing
 
 
 async def _serve(settings: Settings, *, dev: bool) -> None:

@@ -178,7 +178,7 @@ def greeting(settings: Settings, server: Server) -> str:
             f"{_program('grpcurl')} -plaintext {headers} \\",
             f'  -d \'{{"name": "My first"}}\' {where} dashboards.v1.DashboardsService/Create',
         ]
-    return "\n".join([*lines, ""])
+    return "\n".join(lines)
 
 
 def _program(name: str) -> str:
