@@ -133,7 +133,11 @@ def test_signal_in_the_first_second_ends_a_command_in_one_line(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+        give_up = time.monotonic() + 30
         while not is_handling(process, signal.SIGTERM):
+            if time.monotonic() > give_up:
+                process.kill()
+                raise AssertionError(process.communicate())
             time.sleep(0.001)  # between two looks
         time.sleep(milliseconds / 1000)  # the moment itself is what varies
         process.send_signal(number)
