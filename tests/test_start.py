@@ -20,7 +20,7 @@ from tests.server import make_token, running_server
 from tests.test_dev_mode import BIN, clean_environment, dev_server
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 SECRET = "0123456789abcdef" * 4
 TOKEN_SETTINGS = {
@@ -82,8 +82,21 @@ def test_command_with_all_streams_closed_ends_by_its_code(folder: Path) -> None:
     assert run(folder, ["config"], after="<&- >&- 2>&-") == (2, "", "")
 
 
+@pytest.fixture
+def started() -> Iterator[list[subprocess.Popen[Any]]]:
+    """Processes that end with the test, however it ends."""
+    processes: list[subprocess.Popen[Any]] = []
+    yield processes
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
 @pytest.mark.parametrize("after", ["<&- >&- 2>&-", ">&-", "2>&-", ">/dev/full"])
-def test_serve_with_closed_streams_serves_and_stops(tmp_path: Path, after: str) -> None:
+def test_serve_with_closed_streams_serves_and_stops(
+    tmp_path: Path, after: str, started: list[subprocess.Popen[Any]]
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     at_port = ["--http-address", f"127.0.0.1:{port}"]
@@ -94,9 +107,10 @@ def test_serve_with_closed_streams_serves_and_stops(tmp_path: Path, after: str) 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+    started.append(process)
     give_up = time.monotonic() + 30
     while True:
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, "it ended"
         assert time.monotonic() < give_up
         try:
             ready = httpx.get(f"http://127.0.0.1:{port}/readyz").status_code
@@ -154,7 +168,9 @@ def test_signal_in_the_first_second_ends_a_command_in_one_line(
             assert output or told
 
 
-def test_two_first_starts_at_once_both_run_on_one_set_of_samples(tmp_path: Path) -> None:
+def test_two_first_starts_at_once_both_run_on_one_set_of_samples(
+    tmp_path: Path, started: list[subprocess.Popen[Any]]
+) -> None:
     for attempt in range(2):  # the samples were added twice in 5 of 6
         place = tmp_path / str(attempt)
         place.mkdir()
@@ -169,6 +185,7 @@ def test_two_first_starts_at_once_both_run_on_one_set_of_samples(tmp_path: Path)
             )
             for _ in range(3)
         ]
+        started += processes
         greetings: list[str] = []
         for process in processes:
             assert process.stdout is not None
@@ -189,9 +206,6 @@ def test_two_first_starts_at_once_both_run_on_one_set_of_samples(tmp_path: Path)
         for process in processes:
             process.send_signal(signal.SIGINT)
         assert [process.wait(timeout=40) for process in processes] == [0, 0, 0]
-        for process in processes:
-            assert process.stdout is not None
-            process.stdout.close()
         assert sorted(it["name"] for it in dashboards.json()["dashboards"]) == ["Growth KPIs", "Revenue"]
         assert len(registrations.json()["registrations"]) == 1
         assert len(registrations.json()["contentWrappers"]) == 1
