@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from connectrpc.request import Headers as RPCHeaders
@@ -17,7 +18,6 @@ from dashkeeper.transport.compression import Gzip
 from dashkeeper.transport.content import coding, media_type
 from dashkeeper.transport.reporting import current_call
 from dashkeeper.transport.rest.answers import error_response, failure, response
-from dashkeeper.transport.rest.openapi import openapi
 from dashkeeper.transport.rest.query import parameters
 from dashkeeper.transport.rest.reader import ReadError
 from dashkeeper.transport.rest.resources import Exchange
@@ -48,7 +48,7 @@ class _UnsupportedMediaTypeError(InvalidRequestError):
 def rest_routes(pipeline: Pipeline) -> list[Route]:
     """Return the routes of the REST form, its description, and an answer for every other path below."""
     nothing = _Nothing(pipeline)
-    description = openapi(max_request_bytes=pipeline.max_request_bytes)
+    description = (files("dashkeeper.transport.rest") / "openapi.json").read_bytes()
     return [
         Route(DESCRIPTION, _Description(pipeline, description)),
         *(Route(path, _Resource(pipeline, operations)) for path, operations in ROUTES.items()),
@@ -149,7 +149,7 @@ class _Resource:
 
 
 class _Description:
-    """The OpenAPI description: the same for everybody."""
+    """The OpenAPI description, as `make generate` made it: the same for everybody."""
 
     def __init__(self, pipeline: Pipeline, content: bytes) -> None:
         self._pipeline = pipeline
