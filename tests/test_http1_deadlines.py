@@ -128,6 +128,15 @@ def test_idle_connection_is_kept_for_the_setting(quick: RunningServer) -> None:
     assert KEEP_ALIVE - 0.5 <= time.monotonic() - answered < KEEP_ALIVE + 1.5  # uvicorn's own is 5 s
 
 
+def test_idle_connection_is_kept_longer_than_many_pools_by_default(sqlite_server: RunningServer) -> None:
+    with Wire(sqlite_server) as wire:
+        assert wire.send(PING).answer().status == 200
+        wire.socket.settimeout(5.5)  # uvicorn's own is 5 s
+        with pytest.raises(TimeoutError):
+            wire.socket.recv(1)
+        assert wire.send(PING).answer().status == 200
+
+
 def test_connection_whose_request_was_refused_before_its_body_came_is_kept(quick: RunningServer) -> None:
     with Wire(quick) as wire:
         wire.send(head("POST", PATH, "content-type: application/json", "content-length: 2"))
