@@ -289,7 +289,7 @@ def test_white_space_around_a_value_is_not_part_of_it(
 
 def test_white_space_around_metadata_is_not_part_of_it(sqlite_server: RunningServer, project_id: str) -> None:
     # RFC 9113 §8.2.1 forbids it; grpcio passes it on.
-    metadata = (("authorization", f"Bearer {make_token(project_id)} "), ("x-project-id", f"\t{project_id} "))
+    metadata = (("authorization", f"Bearer {make_token(project_id)} "), ("x-project-id", f" {project_id}  "))
     channel: Any
     with grpc.insecure_channel(sqlite_server.grpc) as channel:
         assert channel.unary_unary(LIST)(b"", metadata=metadata) is not None

@@ -165,7 +165,8 @@ def test_upgrade_through_nginx_does_not_pass_a_rule_by(
     passes_on = (
         f"location {SERVICE}/Delete {{ return 403; }}\n"
         f"location {SERVICE}/Get {{ proxy_pass http://dashkeeper_http; proxy_http_version 1.1;"
-        " proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection Upgrade; proxy_request_buffering off; }"
+        " proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection Upgrade;"
+        " proxy_request_buffering off; }"
     )
     direct = Api(behind, "connect-json", make_token(project_id), project_id)
     assert direct.call("Create", {"dashboardId": "a", "name": "a"}).code == "ok"
