@@ -177,6 +177,18 @@ class Settings(BaseModel):
         le=timedelta(days=36_500),
         description="how long a deleted dashboard can at least be brought back, such as 30d",
     )
+    keep_alive: Duration = Field(
+        timedelta(seconds=75),
+        ge=timedelta(seconds=1),
+        le=timedelta(hours=1),
+        description="how long an idle HTTP connection is kept: longer than proxies in front keep theirs",
+    )
+    request_timeout: Duration = Field(
+        timedelta(seconds=30),
+        ge=timedelta(seconds=1),
+        le=timedelta(hours=1),
+        description="how long a request's head and body may take to arrive, from the connect on",
+    )
     reflection: bool = Field(True, description="serve reflection on the gRPC listener")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least level that is logged"

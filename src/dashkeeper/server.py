@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import socket
 from pathlib import Path
@@ -22,6 +23,7 @@ from dashkeeper.gen.google.rpc import error_details_pb
 from dashkeeper.gen.grpc.health.v1.health_connect import Health as HealthService
 from dashkeeper.gen.registrations.v1.registrations_connect import RegistrationsService
 from dashkeeper.health import Health
+from dashkeeper.open_files import keep_watching_open_files
 from dashkeeper.pipeline import Pipeline, Service
 from dashkeeper.retention import keep_purging
 from dashkeeper.services.dashboard_changes import DashboardLimits
@@ -34,6 +36,7 @@ from dashkeeper.store.sql.store import SQLStore
 from dashkeeper.transport.grpc import GrpcListener
 from dashkeeper.transport.http import http_application
 from dashkeeper.transport.http1 import BoundedHttpProtocol
+from dashkeeper.transport.http1_messages import Http1Messages
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator, Sequence
@@ -78,7 +81,7 @@ class Server:
         self._grpc: GrpcListener | None = None
         self._http: _HTTPServer | None = None
         self._serving_http: asyncio.Task[None] | None = None
-        self._purging: asyncio.Task[None] | None = None
+        self._chores: list[asyncio.Task[None]] = []
 
     async def prepare_database(self) -> None:
         """Bring an embedded database to this version's schema; check that a server's has it.
@@ -102,7 +105,11 @@ class Server:
             ConfigError: If an address can't be used.
         """
         if (address := self._settings.grpc_address) is not None:
-            self._grpc = GrpcListener(self.pipeline)
+            self._grpc = GrpcListener(
+                self.pipeline,
+                keep_alive=self._settings.keep_alive,
+                request_timeout=self._settings.request_timeout,
+            )
             self._grpc.add_open_service(HealthService.desc(), self.health)
             if self._settings.reflection:
                 self._add_reflection(self._grpc)
@@ -114,7 +121,7 @@ class Server:
                 self.pipeline, self.health, cors_origins=self._settings.cors_origins
             )
             self.http_address, listener = _bind_http(address)
-            self._http = _HTTPServer(application)
+            self._http = _HTTPServer(application, self._settings)
             self._serving_http = asyncio.create_task(self._http.serve([listener]))
             listening = asyncio.create_task(self._http.listening.wait())
             await asyncio.wait({listening, self._serving_http}, return_when=asyncio.FIRST_COMPLETED)
@@ -122,7 +129,10 @@ class Server:
                 listening.cancel()
                 self._serving_http.result()
             log.info("HTTP is served on %s", self.http_address)
-        self._purging = asyncio.create_task(keep_purging(self.store))
+        self._chores = [
+            asyncio.create_task(keep_purging(self.store)),
+            asyncio.create_task(keep_watching_open_files()),
+        ]
 
     async def stop(self) -> None:
         """Be not ready, take no new call, let calls in flight finish (30 s at most), close the store."""
@@ -134,9 +144,10 @@ class Server:
         try:
             await asyncio.gather(*stopping)
         finally:
-            if self._purging is not None:
-                self._purging.cancel()
-                await asyncio.wait([self._purging])
+            for chore in self._chores:
+                chore.cancel()
+            if self._chores:
+                await asyncio.wait(self._chores)
             await self.store.close()
             if self.http_address is not None:
                 _remove_socket(self.http_address)
@@ -192,11 +203,15 @@ def services(store: Store, settings: Settings) -> Sequence[Service]:
 class _HTTPServer(uvicorn.Server):
     """uvicorn, told when to stop by us instead of by signals."""
 
-    def __init__(self, application: ASGIApp) -> None:
+    def __init__(self, application: ASGIApp, settings: Settings) -> None:
+        protocol = functools.partial(
+            BoundedHttpProtocol, request_timeout=settings.request_timeout.total_seconds()
+        )
         super().__init__(
             uvicorn.Config(
-                application,
-                http=BoundedHttpProtocol,
+                Http1Messages(application),
+                http=cast("type[asyncio.Protocol]", protocol),
+                timeout_keep_alive=int(settings.keep_alive.total_seconds()),
                 ws="none",
                 lifespan="off",
                 log_config=None,

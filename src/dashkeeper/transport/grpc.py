@@ -21,6 +21,7 @@ from dashkeeper.transport.http1 import MAX_HEAD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from datetime import timedelta
 
     from connectrpc.errors import ErrorDetail
     from protobuf import DescMethod, DescService, Message
@@ -42,7 +43,7 @@ _STATUS_CODES = {
 class GrpcListener:
     """Serves the pipeline's services, and open ones such as health, over gRPC."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, *, keep_alive: timedelta, request_timeout: timedelta) -> None:
         self._pipeline = pipeline
         self._streams: set[asyncio.Task[Any]] = set()
         self._is_stopping = False
@@ -54,6 +55,8 @@ class GrpcListener:
                 ("grpc.so_reuseport", 0),  # or a second server would share the port in silence
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
                 ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.server_handshake_timeout_ms", int(request_timeout.total_seconds() * 1_000)),
+                ("grpc.max_connection_idle_ms", int(keep_alive.total_seconds() * 1_000)),
             )
         )
         for service in pipeline.services:
@@ -187,7 +190,7 @@ class _NotServed(grpc.GenericRpcHandler):
 
 def _headers(context: grpc.aio.ServicerContext[Any, Any]) -> Headers:
     metadata = context.invocation_metadata() or ()
-    return Headers([(key, value) for key, value in metadata if isinstance(value, str)])
+    return Headers([(key, value.strip(" \t")) for key, value in metadata if isinstance(value, str)])
 
 
 async def _refuse(
