@@ -22,6 +22,7 @@ SECRET = "a secret of the tests, long enough for HS512: 0123456789abcdefghijklmn
 ISSUER = "https://issuer.test"
 AUDIENCE = "dashkeeper-tests"
 STARTUP_SECONDS = 30
+LOG_SECONDS = 30
 
 
 @dataclass
@@ -46,6 +47,17 @@ class RunningServer:
         # Not splitlines, which also splits at characters that may stand in a text; the last may be half.
         lines = (self.folder / "log").read_text(encoding="utf-8").split("\n")[:-1]
         return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def logged_call(self, request_id: str) -> dict[str, Any]:
+        """Return the one line of a call. It may be written a moment after the answer is sent."""
+        deadline = time.monotonic() + LOG_SECONDS
+        while time.monotonic() < deadline:
+            found = [one for one in self.log_records() if one.get("request_id") == request_id]
+            if found:
+                (line,) = found
+                return line
+            time.sleep(0.02)  # between two looks at the log
+        raise AssertionError(f"{request_id} was not reported")
 
     def kill(self) -> None:
         """End it as a power cut would: SIGKILL."""

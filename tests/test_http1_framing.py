@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
 
 from tests.api import Api
@@ -284,3 +285,11 @@ def test_white_space_around_a_value_is_not_part_of_it(
         answer = wire.answer()
     assert (answer.status, names(answer.body)) == (200, ["revenue"])
     assert answer.headers["x-request-id"] == "padded"
+
+
+def test_white_space_around_metadata_is_not_part_of_it(sqlite_server: RunningServer, project_id: str) -> None:
+    # RFC 9113 §8.2.1 forbids it; grpcio passes it on.
+    metadata = (("authorization", f"Bearer {make_token(project_id)} "), ("x-project-id", f" {project_id}  "))
+    channel: Any
+    with grpc.insecure_channel(sqlite_server.grpc) as channel:
+        assert channel.unary_unary(LIST)(b"", metadata=metadata) is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import httpx
@@ -62,9 +63,12 @@ class Wire:
         """Read one answer."""
         head = self._until(b"\r\n\r\n").decode("latin-1").split("\r\n")
         version, status, _ = head[0].split(" ", 2)
-        fields = [line.partition(": ")[::2] for line in head[1:] if line]
-        headers = dict(fields)
-        assert len(headers) == len(fields), f"a header twice: {head}"
+        headers: dict[str, str] = {}
+        for line in filter(None, head[1:]):
+            name, _, value = line.partition(": ")
+            name = name.lower()
+            assert name not in headers, f"a header twice: {head}"
+            headers[name] = value
         if int(status) < 200:
             return self.answer()
         if headers.get("transfer-encoding") == "chunked":
@@ -102,6 +106,18 @@ class Wire:
         chunk = self.socket.recv(65_536)
         assert chunk, f"the server closed after {self._got!r}"
         self._got += chunk
+
+
+def connected_ports(server: RunningServer, address: str | None = None) -> set[int]:
+    """Return the ports of the clients the server has connections with, by default for HTTP (on Linux)."""
+    port = int((address or server.http).rpartition(":")[2])
+    tables = [Path(f"/proc/net/{name}").read_text(encoding="ascii") for name in ("tcp", "tcp6")]
+    rows = [line.split() for table in tables for line in table.splitlines()[1:]]
+    return {
+        int(row[2].split(":")[1], 16)
+        for row in rows
+        if int(row[1].split(":")[1], 16) == port and row[3] in {"01", "08"}  # established, close-wait
+    }
 
 
 def head(method: str, target: str, *lines: str, version: str = "HTTP/1.1", host: str = "a") -> bytes:

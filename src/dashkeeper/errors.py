@@ -25,9 +25,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from connectrpc.code import Code
-from connectrpc.errors import ConnectError
+from connectrpc.errors import ConnectError, ErrorDetail
 
 from dashkeeper.gen.google.rpc.error_details_pb import BadRequest, ErrorInfo, RequestInfo
+from dashkeeper.maps import sort_maps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,7 +69,10 @@ class DashkeeperError(ConnectError):
             metadata: What a program needs, such as the current etag.
             violations: The fields at fault.
         """
-        details: list[Message] = [ErrorInfo(reason=reason, domain=DOMAIN, metadata=dict(metadata or {}))]
+        info = ErrorInfo(reason=reason, domain=DOMAIN, metadata=dict(metadata or {}))
+        sort_maps(info, for_binary=True)
+        details: list[Message | ErrorDetail] = [ErrorDetail(info)]
+        sort_maps(info)  # Connect shows it as JSON too, beside its bytes
         if violations:
             details.append(
                 BadRequest(

@@ -8,7 +8,6 @@ import logging
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 import asyncpg
 from sqlalchemy import event, text
@@ -16,25 +15,26 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from dashkeeper.database_url import postgresql_target
 from dashkeeper.errors import shutting_down
 from dashkeeper.store.databases import RetryableError, unavailable
 from dashkeeper.store.migrations import migrate, schema_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from sqlalchemy import Connection
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
+    from dashkeeper.database_url import PostgreSQLTarget
     from dashkeeper.errors import UnavailableError
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_CONNECT_SECONDS = 5
 _POOL_SECONDS = 10
 _STATEMENT_SECONDS = 30
 TRANSACTION_SECONDS = 35
@@ -77,13 +77,15 @@ class PostgreSQLDatabase:
         """Make the pool; connects when first used.
 
         Args:
-            url: A libpq URL, given to asyncpg as it stands, but for one host at a time: sslmode and
-                target_session_attrs are its business.
+            url: A libpq URL.
             pool_size: The most connections.
+
+        Raises:
+            ValueError: If the URL says what can't be done.
         """
         self._engine = create_async_engine(
             "postgresql+asyncpg://",
-            async_creator=partial(_connect, url),
+            async_creator=partial(_connect, postgresql_target(url)),
             hide_parameters=True,  # errors are logged
             isolation_level="READ COMMITTED",  # whatever the account's default is
             pool_size=pool_size,
@@ -159,32 +161,28 @@ def _note_time(_: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
     entry.info["made"] = time.monotonic()
 
 
-async def _connect(url: str) -> Any:
+async def _connect(target: PostgreSQLTarget) -> Any:
     try:
-        *others, last = _one_host_each(url)
-        for other in others:
+        *others, last = target.hosts  # one at a time: a dead one would use up the time of all
+        for host, port in others:
             with contextlib.suppress(*_NEXT_HOST):
-                return await _connect_to(other)
-        return await _connect_to(last)
+                return await _connect_to(target, host, port)
+        return await _connect_to(target, *last)
     except _CONNECT_ERRORS as error:
         raise _unavailable(error) from error  # whatever the reason: the password, the name, the network
 
 
-def _one_host_each(url: str) -> Sequence[str]:
-    """Return a URL for each host: the driver's time limit is for all, and a dead one would use it up."""
-    parts = urlsplit(url)
-    account, at, hosts = parts.netloc.rpartition("@")
-    if "," not in hosts:
-        return [url]
-    return [parts._replace(netloc=f"{account}{at}{host}").geturl() for host in hosts.split(",")]
-
-
-async def _connect_to(url: str) -> Any:
+async def _connect_to(target: PostgreSQLTarget, host: str | None, port: int | None) -> Any:
     return await asyncpg.connect(
-        url,
-        timeout=_CONNECT_SECONDS,
+        target.driver_url,
+        host=host,
+        port=port,
+        user=target.user,
+        password=target.password,
+        database=target.database,
+        timeout=target.connect_seconds,
         server_settings={
-            "application_name": "dashkeeper",
+            **target.server_settings,
             "statement_timeout": f"{_STATEMENT_SECONDS}s",
             "idle_in_transaction_session_timeout": f"{_STATEMENT_SECONDS}s",
         },
