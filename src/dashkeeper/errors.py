@@ -13,6 +13,7 @@
     ├── DeadlineExceededError     DEADLINE_EXCEEDED    the caller's deadline passed
     ├── UnimplementedError        UNIMPLEMENTED        a form of call that isn't served
     ├── CanceledError             CANCELED             the caller went away
+    ├── DatabaseFaultError        INTERNAL             the database's operator must mend it first
     └── InternalError             INTERNAL             unforeseen; says nothing of what happened
 
 On the wire each is a google.rpc.Status with an ErrorInfo {reason, domain, metadata}, a RequestInfo
@@ -157,6 +158,12 @@ class UnavailableError(DashkeeperError):
     """The server can't answer now: the same call may succeed in a moment."""
 
     CODE = Code.UNAVAILABLE
+
+
+class DatabaseFaultError(DashkeeperError):
+    """The database refuses until somebody mends it: unlike UNAVAILABLE, repeating the call doesn't help."""
+
+    CODE = Code.INTERNAL
 
 
 def not_on_community(organisation_id: str) -> InvalidRequestError:

@@ -77,12 +77,16 @@ class Server:
     async def prepare_database(self) -> None:
         """Bring an embedded database to this version's schema; check that a server's has it.
 
+        A server's that can't be written is served all the same, not ready: it may be a standby.
+
         Raises:
             ConfigError: If the database has another schema.
             UnavailableError: If it can't be used.
+            DatabaseFaultError: If an embedded one can't be written.
         """
         if self._database.migrates_itself:
             await self._database.migrate("head")
+            await self._database.check_writable()
         elif (found := await self._database.schema_version()) != SCHEMA:
             raise ConfigError(
                 f"the database has schema {found or 'none'}, this version needs {SCHEMA}:"
