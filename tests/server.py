@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import jwt
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
 SECRET = "a secret of the tests, long enough for HS512: 0123456789abcdefghijklmnopqrstuvwxyz"
@@ -71,8 +71,11 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def running_server(folder: Path, **settings: str) -> Generator[RunningServer]:
-    """Run a server on the database in this folder; settings by their names without the prefix."""
+def running_server(folder: Path, *, run_by: Sequence[str] = (), **settings: str) -> Generator[RunningServer]:
+    """Run a server on the database in this folder; settings by their names without the prefix.
+
+    `run_by` is a command that runs it, as setpriv does.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     log_path = folder / "log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DASHKEEPER_")}
@@ -88,7 +91,7 @@ def running_server(folder: Path, **settings: str) -> Generator[RunningServer]:
     environment |= {f"DASHKEEPER_{name}": value for name, value in (defaults | settings).items()}
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dashkeeper", "serve"], cwd=folder, env=environment, stderr=log
+            [*run_by, sys.executable, "-m", "dashkeeper", "serve"], cwd=folder, env=environment, stderr=log
         )
     server = RunningServer(process, folder, "", "", environment["DASHKEEPER_DATABASE_URL"])
     try:

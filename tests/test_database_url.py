@@ -11,9 +11,9 @@ from urllib.parse import parse_qsl, quote
 import asyncpg
 import pytest
 
-from dashkeeper.config import ConfigError, load_settings
+from dashkeeper.config import load_settings
 from dashkeeper.database_url import postgresql_target
-from dashkeeper.errors import UnavailableError
+from dashkeeper.errors import ConfigError, UnavailableError
 from tests.database import make_database
 from tests.postgresql import SERVER_URL
 from tests.test_postgresql_server import dashkeeper

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from dashkeeper.config import PREFIX, ConfigError, load_settings
+from dashkeeper.config import PREFIX, load_settings
+from dashkeeper.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import jwt
 import pytest
 
-from dashkeeper.config import PREFIX, ConfigError, Settings, load_settings
+from dashkeeper.config import PREFIX, Settings, load_settings
+from dashkeeper.errors import ConfigError
 from tests.api import Api
 from tests.server import AUDIENCE, ISSUER, SECRET, make_token, running_server
 from tests.test_settings import ACCEPTED

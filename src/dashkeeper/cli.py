@@ -18,9 +18,9 @@ import typer
 import uvloop
 from sqlalchemy.exc import DatabaseError
 
-from dashkeeper.config import PREFIX, ConfigError, Settings, load_settings, parse_duration
+from dashkeeper.config import PREFIX, Settings, load_settings, parse_duration
 from dashkeeper.dev import SECRET_FILE, add_samples, dev_settings, greeting
-from dashkeeper.errors import DashkeeperError
+from dashkeeper.errors import ConfigError, DashkeeperError
 from dashkeeper.logs import configure_logging
 from dashkeeper.retention import erase_project
 from dashkeeper.retention import purge as purge_all

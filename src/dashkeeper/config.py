@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
@@ -26,6 +27,7 @@ from pydantic import (
 
 from dashkeeper.auth import StaticKey, TokenRules
 from dashkeeper.database_url import check_database_url, shown_database_url
+from dashkeeper.errors import ConfigError
 from dashkeeper.keys import (
     load_private_key,
     load_public_key,
@@ -37,10 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PREFIX = "DASHKEEPER_"
-
-
-class ConfigError(Exception):
-    """A setting is wrong, or together they are unsafe. The text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +61,14 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        if self.path or self.host == "localhost":
+        """Whether only this machine can reach it: so must be all that a name resolves to."""
+        if self.path:
             return True
         try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
+            found = socket.getaddrinfo(self.host, None, type=socket.SOCK_STREAM)
+        except OSError:
             return False
+        return all(ip_address(str(where[0])).is_loopback for *_, where in found)
 
 
 def _parse_address(value: object) -> object:

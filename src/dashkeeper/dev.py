@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import NAMESPACE_OID, uuid5
 
 from dashkeeper.auth import READ, WRITE, Caller
-from dashkeeper.config import PREFIX, ConfigError, load_settings
+from dashkeeper.config import PREFIX, load_settings
+from dashkeeper.errors import ConfigError
 from dashkeeper.gen.dashboards.v1.changes_pb import CreateRequest
 from dashkeeper.gen.dashboards.v1.dashboards_connect import DashboardsService
 from dashkeeper.gen.registrations.v1.changes_pb import CreateRequest as CreateRegistrationRequest

@@ -13,6 +13,7 @@
     ├── DeadlineExceededError     DEADLINE_EXCEEDED    the caller's deadline passed
     ├── UnimplementedError        UNIMPLEMENTED        a form of call that isn't served
     ├── CanceledError             CANCELED             the caller went away
+    ├── DatabaseFaultError        INTERNAL             the database's operator must mend it first
     └── InternalError             INTERNAL             unforeseen; says nothing of what happened
 
 On the wire each is a google.rpc.Status with an ErrorInfo {reason, domain, metadata}, a RequestInfo
@@ -85,6 +86,10 @@ class DashkeeperError(ConnectError):
         super().__init__(self.CODE, message, details)
 
 
+class ConfigError(Exception):
+    """A setting is wrong, or together they are unsafe: for the operator. The text says what to do."""
+
+
 class UnauthenticatedError(DashkeeperError):
     """Who calls is not known. One message for every cause: the log says which."""
 
@@ -153,6 +158,12 @@ class UnavailableError(DashkeeperError):
     """The server can't answer now: the same call may succeed in a moment."""
 
     CODE = Code.UNAVAILABLE
+
+
+class DatabaseFaultError(DashkeeperError):
+    """The database refuses until somebody mends it: unlike UNAVAILABLE, repeating the call doesn't help."""
+
+    CODE = Code.INTERNAL
 
 
 def not_on_community(organisation_id: str) -> InvalidRequestError:

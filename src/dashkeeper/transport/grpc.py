@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
@@ -13,10 +14,12 @@ from connectrpc.request import Headers, RequestContext
 from protobuf.wkt import Any as AnyMessage
 
 from dashkeeper.codec import decode
+from dashkeeper.config import Address
 from dashkeeper.errors import UnimplementedError, shutting_down
 from dashkeeper.gen.google.rpc.error_details_pb import BadRequest
 from dashkeeper.gen.google.rpc.status_pb import Status
 from dashkeeper.methods import function_name, method_info, procedure
+from dashkeeper.transport.addresses import bound_sockets, cannot_listen, check_unused, ipv6_kept_out
 from dashkeeper.transport.http1 import MAX_HEAD_BYTES
 
 if TYPE_CHECKING:
@@ -66,13 +69,31 @@ class GrpcListener:
         """Serve a service that needs no token, past the pipeline."""
         self._add(desc, {method.name: self._open_handler(method, service) for method in desc.methods})
 
-    def bind(self, address: str) -> int:
-        """Bind `host:port` or `unix:/path`; return the port that was taken.
+    def bind(self, address: Address, setting: str) -> Address:
+        """Take the address, and return it with the port that was taken.
+
+        grpcio takes no sockets: they are held until it has bound the same addresses.
 
         Raises:
-            RuntimeError: If the address can't be bound.
+            ConfigError: If it can't be used.
         """
-        return self._server.add_insecure_port(address)
+        with contextlib.ExitStack() as held:
+            if address.path:
+                check_unused(address, setting)
+                names = [str(address)]
+            else:
+                address, sockets = bound_sockets(address, setting)
+                for one in sockets:
+                    held.enter_context(one)
+                held.enter_context(ipv6_kept_out(address))
+                names = [str(Address(*one.getsockname()[:2])) for one in sockets]
+            try:
+                for name in names:
+                    self._server.add_insecure_port(name)
+            except RuntimeError as error:
+                reason = "it is in use, or can't be had on this machine"
+                raise cannot_listen(address, setting, reason) from error
+        return address
 
     async def start(self) -> None:
         """Take calls from now on."""

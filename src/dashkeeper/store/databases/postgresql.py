@@ -17,8 +17,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from dashkeeper.database_url import postgresql_target
 from dashkeeper.errors import shutting_down
-from dashkeeper.store.databases import RetryableError, unavailable
+from dashkeeper.store.databases import RetryableError, not_writable, read_only, unavailable
 from dashkeeper.store.migrations import migrate, schema_version
+from dashkeeper.store.tables import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,17 +42,26 @@ TRANSACTION_SECONDS = 35
 """Above the server's own limit: reached only where the server, or the way to it, is dead without a word."""
 CHECK_SECONDS = 15  # enough to find out that one host is dead, and to connect to the next
 CLOSE_SECONDS = 5
+_WRITABLE = text(
+    "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on',"
+    " (SELECT min(privilege || ' ' || name) FROM unnest(CAST(:tables AS text[])) AS name,"
+    " unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege"
+    " WHERE NOT has_table_privilege(name, privilege))"
+).bindparams(tables=sorted(metadata.tables))
 _MIGRATION_LOCK = 0x6461_7368_6B65_6570  # "dashkeep": an advisory lock of our own
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _RETRYABLE = ("40001", "40P01")  # serialization failure, deadlock
 _UNAVAILABLE = (
     "08",  # connection exceptions
-    "25006",  # read-only: a primary that became a standby
     "53",  # insufficient resources: disk full, too many connections
     "57",  # operator intervention: shut down, terminated, statement timeout
     "58",  # system errors: I/O
 )
+_NOT_WRITABLE = {
+    "25006": read_only,  # a read-only transaction: perhaps a primary that became a standby
+    "42501": not_writable,  # insufficient privilege
+}
 _DRIVER_ERRORS = (DBAPIError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 _CONNECT_ERRORS = (
     asyncpg.PostgresError,
@@ -115,6 +125,12 @@ class PostgreSQLDatabase:
         """See Database."""
         return await self._run(self._lookups, schema_version, seconds=CHECK_SECONDS)
 
+    async def check_writable(self) -> None:
+        """See Database. Asks what would be refused: by a standby, a read-only account, a missing right."""
+        if (problem := await self._run(self._lookups, _why_not_writable, seconds=CHECK_SECONDS)) is not None:
+            log.warning("the database can't be written: %s", problem)
+            raise not_writable()
+
     async def migrate(self, to: str) -> None:
         """See Database."""
 
@@ -157,6 +173,15 @@ class PostgreSQLDatabase:
             raise DisconnectionError
 
 
+def _why_not_writable(conn: Connection) -> str | None:
+    in_recovery, read_only, missing = conn.execute(_WRITABLE).one()
+    if in_recovery:
+        return "it is a standby"
+    if read_only:
+        return "its transactions are read-only (default_transaction_read_only)"
+    return f"the account may not {missing}" if missing else None
+
+
 def _note_time(_: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
     entry.info["made"] = time.monotonic()
 
@@ -189,12 +214,15 @@ async def _connect_to(target: PostgreSQLTarget, host: str | None, port: int | No
     )
 
 
-def _translated(error: Exception) -> RetryableError | UnavailableError | Exception:
+def _translated(error: Exception) -> Exception:
     """Return what a driver's error means to the store; itself, if it is a fault of ours."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     state = str(getattr(cause, "sqlstate", None) or "")
     if state in _RETRYABLE:
         return RetryableError(state)
+    if state in _NOT_WRITABLE:
+        log.warning("the database can't be written: %s: %s", type(cause).__name__, cause)
+        return _NOT_WRITABLE[state]()
     is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
     if is_lost or state.startswith(_UNAVAILABLE) or (not state and not isinstance(error, DBAPIError)):
         return _unavailable(cause)
