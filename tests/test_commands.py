@@ -253,6 +253,8 @@ SERVING_MISTAKES: dict[str, tuple[Sequence[str], Callable[[Path], object] | None
         None,
         "GRPC_ADDRESS",
     ),
+    "no name": (["--http-address", "a..b:0", "--grpc-address", "off"], None, "HTTP_ADDRESS"),
+    "no name, gRPC": (["--http-address", "off", "--grpc-address", "a..b:0"], None, "GRPC_ADDRESS"),
     "no such host": (["--http-address", "no.where.invalid:0", "--grpc-address", "off"], None, "HTTP_ADDRESS"),
     "nothing to serve": (["--http-address", "off", "--grpc-address", "off"], None, "nothing to serve"),
     "newer database": (ANY_PORT, newer_database, "newer version"),

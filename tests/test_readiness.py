@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tests.server import RunningServer
 
 READY_SECONDS = 30
+NO_LIMIT = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 Status = HealthCheckResponse.ServingStatus
 
 
@@ -93,7 +94,7 @@ def test_sqlite_that_cannot_be_written_any_more_is_not_ready_and_is_again_when_m
         # No file may grow above this: as on a full disk, what is open can't be written either.
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (16 * 1024, resource.RLIM_INFINITY))
         wait_until(server, 503)
-        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, NO_LIMIT)
         wait_until(server, 200)
 
 

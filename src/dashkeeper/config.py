@@ -66,7 +66,7 @@ class Address:
             return True
         try:
             found = socket.getaddrinfo(self.host, None, type=socket.SOCK_STREAM)
-        except OSError:
+        except (OSError, UnicodeError):
             return False
         return all(ip_address(str(where[0])).is_loopback for *_, where in found)
 

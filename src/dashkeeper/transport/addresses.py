@@ -52,8 +52,8 @@ def bound_sockets(address: Address, setting: str) -> tuple[Address, Sequence[soc
             raise cannot_listen(address, setting, error.strerror or str(error)) from error
     try:
         found = socket.getaddrinfo(address.host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise cannot_listen(address, setting, error.strerror or str(error)) from error
+    except (OSError, UnicodeError) as error:  # the second where it is no name: `a..b`
+        raise cannot_listen(address, setting, getattr(error, "strerror", None) or str(error)) from error
     hosts = list(dict.fromkeys(_Resolved(family, str(where[0])) for family, _, _, _, where in found))
     for _ in range(_TRIES):
         sockets = _bind_all(address, hosts, setting)

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import QueuePool
 from tenacity import Retrying, retry_if_exception, wait_random
 
-from dashkeeper.errors import ConfigError, UnavailableError, shutting_down
+from dashkeeper.errors import ConfigError, DatabaseFaultError, UnavailableError, shutting_down
 from dashkeeper.store.databases import not_writable, unavailable
 from dashkeeper.store.migrations import migrate, schema_version
 
@@ -137,6 +137,7 @@ class SQLiteDatabase:
         def run() -> T:
             with ExitStack() as transaction:
                 conn = attempts(lambda: transaction.enter_context(self._writes.begin()))
+                self._check_file()  # what is written to a deleted one is lost
                 result = work(conn)
                 if abandoned.is_set():
                     raise asyncio.CancelledError
@@ -162,11 +163,7 @@ class SQLiteDatabase:
             except DatabaseError as error:
                 raise _translated(error) from error
         found = await self.lookup(schema_version)
-        if self._file != _identity(self._path):
-            raise UnavailableError(
-                "the database's file was deleted or replaced under the server: start it again",
-                reason="DATABASE_UNAVAILABLE",
-            )
+        self._check_file()
         return found
 
     async def check_writable(self) -> None:
@@ -193,6 +190,13 @@ class SQLiteDatabase:
             self._lookup_connection.close()
         for engine in (self._lookups, self._scans, self._writes):
             engine.dispose()
+
+    def _check_file(self) -> None:
+        if self._file is not None and self._file != _identity(self._path):
+            raise DatabaseFaultError(
+                "the database's file was deleted or replaced under the server: it must be started again",
+                reason="DATABASE_REPLACED",
+            )
 
     def _check_open(self) -> None:
         if self._closed:
