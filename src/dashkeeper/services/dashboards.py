@@ -104,7 +104,7 @@ class Dashboards:
         self._check_tiles(request.tiles)
         dashboard_id = request.dashboard_id
         if not dashboard_id and not request.validate_only:
-            dashboard_id = new_dashboard_id(times.now())
+            dashboard_id = new_dashboard_id(times.clock.next())
 
         def change(stored: StoredDashboard) -> DashboardOutcome[CreateResponse]:
             return self._changes.create(stored, request, dashboard_id)
