@@ -22,6 +22,7 @@ SECRET = "a secret of the tests, long enough for HS512: 0123456789abcdefghijklmn
 ISSUER = "https://issuer.test"
 AUDIENCE = "dashkeeper-tests"
 STARTUP_SECONDS = 30
+LOG_SECONDS = 10
 
 
 @dataclass
@@ -46,6 +47,16 @@ class RunningServer:
         # Not splitlines, which also splits at characters that may stand in a text; the last may be half.
         lines = (self.folder / "log").read_text(encoding="utf-8").split("\n")[:-1]
         return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def logged_calls(self, count: int, **fields: str) -> list[dict[str, Any]]:
+        """Return the lines of calls with these fields, once so many are there: one may follow its answer."""
+        deadline = time.monotonic() + LOG_SECONDS
+        while True:
+            calls = [record for record in self.log_records() if "duration_ms" in record]
+            found = [call for call in calls if fields.items() <= call.items()]
+            if len(found) >= count or time.monotonic() > deadline:
+                return found
+            time.sleep(0.02)  # between two looks
 
     def kill(self) -> None:
         """End it as a power cut would: SIGKILL."""

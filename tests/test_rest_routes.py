@@ -199,7 +199,7 @@ def test_the_request_id_is_echoed_and_named_in_errors(rest: Rest) -> None:
 
 def test_calls_are_logged_as_rest(server: RunningServer, rest: Rest) -> None:
     rest.call("GET", "/dashboards/x", x_request_id=f"rest-{rest.project_id}")
-    records = [one for one in server.log_records() if one.get("request_id") == f"rest-{rest.project_id}"]
+    records = server.logged_calls(1, request_id=f"rest-{rest.project_id}")
     assert [(one["protocol"], one["method"], one["code"]) for one in records] == [
         ("rest", "/registrations.v1.RegistrationsService/Get", "not_found")
     ]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.clients import executable
+from tests.ports import free_port
 from tests.server import running_server
 from tests.typescript import (
     CLIENT,
@@ -127,27 +128,29 @@ def wait_for_writes(server: RunningServer, client: subprocess.Popen[str]) -> Non
 def test_restarts_in_a_session_lose_no_write_and_do_none_twice(tmp_path: Path, project_id: str) -> None:
     """A power cut, then an operator's restart, under clients that write without a pause."""
     packed_client()
-    with running_server(tmp_path) as first:
-        addresses = {"HTTP_ADDRESS": first.http.removeprefix("http://"), "GRPC_ADDRESS": first.grpc}
-        with subprocess.Popen(
+    addresses = {name: f"127.0.0.1:{free_port()}" for name in ("HTTP_ADDRESS", "GRPC_ADDRESS")}
+    with (
+        running_server(tmp_path, **addresses) as first,
+        subprocess.Popen(
             [executable("node"), TESTS / "restarts.ts"],
             env=surroundings(first, project_id),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-        ) as client:
-            try:
-                wait_for_writes(first, client)
-                first.kill()
-                with running_server(tmp_path, **addresses) as second:
-                    wait_for_writes(second, client)
-                    second.stop()
-                with running_server(tmp_path, **addresses) as third:
-                    wait_for_writes(third, client)
-                    output, _ = client.communicate(timeout=60)
-            finally:
-                client.kill()
+        ) as client,
+    ):
+        try:
+            wait_for_writes(first, client)
+            first.kill()
+            with running_server(tmp_path, **addresses) as second:
+                wait_for_writes(second, client)
+                second.stop()
+            with running_server(tmp_path, **addresses) as third:
+                wait_for_writes(third, client)
+                output, _ = client.communicate(timeout=60)
+        finally:
+            client.kill()
     assert client.returncode == 0, output
     assert output.startswith("done")
 
