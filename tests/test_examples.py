@@ -242,7 +242,7 @@ def test_copy_shows_first_and_deletes_no_more_than_allowed(environment: Environm
     assert environment.run("copy_dashboard", "growth") == (0, shown, "")
     code, output, errors = environment.run("copy_dashboard", "growth", "--write")
     assert (code, output) == (1, shown)
-    assert "1 tiles would be deleted, max_deletions allows 0" in errors
+    assert "1 tile would be deleted, max_deletions allows 0" in errors
     assert dashboards(environment.there) == before
 
     allowed = environment.run("copy_dashboard", "growth", "--write", "--max-deletions", "1")
