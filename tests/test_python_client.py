@@ -72,7 +72,7 @@ def test_a_token_given_as_text_is_not_sent_twice(
     kind: str, sqlite_server: RunningServer, project_id: str
 ) -> None:
     before = sum(record.get("code") == "unauthenticated" for record in sqlite_server.log_records())
-    told = {"target": sqlite_server.grpc, "token": "not one", "project_id": project_id}
+    told = {"target": sqlite_server.grpc, "token": "not-one", "project_id": project_id}
     assert run("read_once", kind, **told)["code"] == "UNAUTHENTICATED"
     assert len(sqlite_server.logged_calls(before + 1, code="unauthenticated")) == before + 1
 
