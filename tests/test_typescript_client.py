@@ -17,6 +17,7 @@ import pytest
 from tests.clients import executable
 from tests.ports import free_port
 from tests.server import running_server
+from tests.tls import make_certificate
 from tests.typescript import (
     CLIENT,
     SCREENSHOTS,
@@ -90,6 +91,13 @@ def test_session_outlives_expired_tokens_lost_answers_and_deadlines(
     server: RunningServer, project_id: str
 ) -> None:
     run_tests("faults.test.ts", surroundings(server, project_id))
+
+
+def test_what_no_attempt_can_mend_is_told_at_once(
+    server: RunningServer, project_id: str, tmp_path: Path
+) -> None:
+    certificate, key = make_certificate(tmp_path)
+    run_tests("permanent.test.ts", surroundings(server, project_id, CERTIFICATE=certificate, KEY=key))
 
 
 def test_grpc_js_works_with_the_protos_loaded_at_run_time(server: RunningServer, project_id: str) -> None:
