@@ -11,7 +11,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -23,6 +22,7 @@ import asyncpg
 import pytest
 
 from tests.load import ORDERED, Stored
+from tests.ports import free_port
 from tests.postgresql import run_sql
 from tests.stores import migrate
 
@@ -203,12 +203,6 @@ def run_program(program: Path, *arguments: str) -> subprocess.CompletedProcess[s
         check=False,
         **(user if os.geteuid() == 0 else {}),
     )
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 @contextlib.contextmanager

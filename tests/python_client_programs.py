@@ -12,8 +12,10 @@ import contextlib
 import inspect
 import json
 import sys
+import threading
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -294,6 +296,80 @@ async def read_once(kind: str, target: str, **arguments: Any) -> dict[str, Any]:
     """Make one read."""
     async with connected(kind, target, **arguments) as client:
         return await attempt(client.dashboards.List, dashboards_pb2.ListRequest())
+
+
+async def wait_for_a_token(kind: str, target: str, tokens: list[str], source: str, **arguments: Any) -> Any:
+    """Call with a source of which the first answer never comes; return the outcomes, with their seconds."""
+    asked = 0
+    never = threading.Event()
+
+    def token() -> str:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            never.wait()
+        return tokens[0]
+
+    async def coroutine() -> str:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            await asyncio.Event().wait()
+        return tokens[0]
+
+    found: list[Any] = []
+    chosen = coroutine if source == "coroutine" else token
+    async with connected(kind, target, token=chosen, timeout=0.4, **arguments) as client:
+        for _ in range(2):
+            begun = time.monotonic()
+            made = await attempt(client.dashboards.List, dashboards_pb2.ListRequest())
+            found.append([made["code"], made.get("message", ""), time.monotonic() - begun])
+    return [found, asked]
+
+
+async def wait_for_a_slow_token(
+    kind: str, target: str, tokens: list[str], source: str, **arguments: Any
+) -> Any:
+    """Call with deadlines shorter than a token takes, until one is answered; return how often it is asked."""
+    asked = 0
+
+    def token() -> str:
+        nonlocal asked
+        asked += 1
+        time.sleep(1)
+        return tokens[0]
+
+    async def coroutine() -> str:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(1)
+        return tokens[0]
+
+    chosen = coroutine if source == "coroutine" else token
+    codes: set[str] = set()
+    async with connected(kind, target, token=chosen, **arguments) as client:
+        while "OK" not in codes:
+            codes.add(
+                (await attempt(client.dashboards.List, dashboards_pb2.ListRequest(), timeout=0.3))["code"]
+            )
+    return [sorted(codes), asked]
+
+
+async def send_bad_tokens(kind: str, target: str, tokens: list[Any], **arguments: Any) -> Any:
+    """Call with each token, given as it is and by a function; then, by the same client, with the last."""
+    *bad, good = tokens
+    request = dashboards_pb2.ListRequest()
+    found: list[Any] = []
+    for text in filter(lambda it: isinstance(it, str), bad):
+        async with connected(kind, target, token=text, **arguments) as client:
+            made = await attempt(client.dashboards.List, request)
+        found.append([made["code"], made.get("message")])
+    for value in bad:
+        answers = iter([value, good])
+        async with connected(kind, target, token=partial(next, answers), **arguments) as client:
+            made, again = [await attempt(client.dashboards.List, request) for _ in range(2)]
+        found.append([made["code"], made.get("message"), again["code"]])
+    return found
 
 
 async def which_are_local(_: str, targets: list[str]) -> list[str]:

@@ -49,15 +49,19 @@ class RunningServer:
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     def logged_call(self, request_id: str) -> dict[str, Any]:
-        """Return the one line of a call. It may be written a moment after the answer is sent."""
+        """Return the one line of a call."""
+        (line,) = self.logged_calls(1, request_id=request_id)
+        return line
+
+    def logged_calls(self, count: int, **fields: str) -> list[dict[str, Any]]:
+        """Return the lines of calls with these fields, once so many are there: one may follow its answer."""
         deadline = time.monotonic() + LOG_SECONDS
-        while time.monotonic() < deadline:
-            found = [one for one in self.log_records() if one.get("request_id") == request_id]
-            if found:
-                (line,) = found
-                return line
-            time.sleep(0.02)  # between two looks at the log
-        raise AssertionError(f"{request_id} was not reported")
+        while True:
+            calls = [record for record in self.log_records() if "duration_ms" in record]
+            found = [call for call in calls if fields.items() <= call.items()]
+            if len(found) >= count or time.monotonic() > deadline:
+                return found
+            time.sleep(0.02)  # between two looks
 
     def kill(self) -> None:
         """End it as a power cut would: SIGKILL."""

@@ -107,5 +107,5 @@ def test_change_message_is_in_the_line_that_the_call_leaves_in_the_log(
     api.call("Create", {"name": "A", "changeMessage": "because"})
     api.call("List", {})
     api.close()
-    lines = [line for line in sqlite_server.log_records() if line.get("project") == project_id]
+    lines = sqlite_server.logged_calls(2, project=project_id)
     assert [line.get("change_message") for line in lines] == ["because", None]

@@ -165,8 +165,7 @@ def test_calls_reach_each_rpc_in_each_way(
     assert done.returncode == 0, done.stdout
     answered = [
         (record["method"], record["protocol"], record["code"])
-        for record in sqlite_server.log_records()
-        if record.get("project") == project_id
+        for record in sqlite_server.logged_calls(len(RPCS), project=project_id)
     ]
     assert sorted(answered) == [(name, protocol, "ok") for name in sorted(RPCS)]
 

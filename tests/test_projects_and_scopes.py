@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from tests.server import RunningServer
 
 LISTENERS = ("grpc", "connect-json")
-SECRET_TEXT = "zxqv"  # stands in everything the other project holds
-TILE = {"id": "zxqv-tile", "type": "TILE_TYPE_MARKDOWN", "position": {"w": 1, "h": 1}, "markdown": {}}
+SECRET_TEXT = "held-by-the-other-project"  # too long for a random id to hold it by chance
+TILE = {"id": SECRET_TEXT, "type": "TILE_TYPE_MARKDOWN", "position": {"w": 1, "h": 1}, "markdown": {}}
 
 REGISTRATIONS = "/registrations.v1.RegistrationsService"
 

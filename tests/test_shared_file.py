@@ -165,5 +165,6 @@ def test_no_server_keeps_the_file_to_itself(servers: list[RunningServer], projec
             call.result()
     subjects = [row["created_by"] for row in stored_revisions(servers[0], project_id, "shared")[1:]]
     assert len(subjects) == 500
-    # A fair coin's longest streak has about 9; with the waiting of SQLite itself, it has hundreds.
-    assert max(len(list(streak)) for _, streak in itertools.groupby(subjects)) < 100
+    # A fair coin's longest streak has about 9; with the waiting of SQLite itself, one had 440. On a loaded
+    # machine a server may get no turn for a while.
+    assert max(len(list(streak)) for _, streak in itertools.groupby(subjects)) < 250

@@ -99,14 +99,15 @@ def test_algorithms_of_the_key_that_are_not_listed_are_refused(tmp_path: Path) -
 def test_token_that_was_verified_before_it_expired_is_refused_after(tmp_path: Path) -> None:
     with running_server(tmp_path, JWT_LEEWAY="0s") as running:
         for transport in LISTENERS:
-            expiry = int(time.time()) + 2
+            expiry = int(time.time()) + 3
             api = Api(running, transport, make_token(PROJECT, exp=expiry, jti=transport), PROJECT)
             codes: list[str] = []
-            while time.time() < expiry - 0.3:
-                codes.append(api.call("List").code)
+            while True:
+                code = api.call("List").code
+                if time.time() >= expiry:
+                    break  # this one may have come in time or not
+                codes.append(code)
             assert set(codes) == {"ok"}
-            while time.time() < expiry:
-                api.call("List")
             assert_unauthenticated(api.call("List"), transport)
             api.close()
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.clients import executable
+from tests.ports import free_port
 from tests.server import running_server
+from tests.tls import make_certificate
 from tests.typescript import (
     CLIENT,
     SCREENSHOTS,
@@ -91,6 +93,13 @@ def test_session_outlives_expired_tokens_lost_answers_and_deadlines(
     run_tests("faults.test.ts", surroundings(server, project_id))
 
 
+def test_what_no_attempt_can_mend_is_told_at_once(
+    server: RunningServer, project_id: str, tmp_path: Path
+) -> None:
+    certificate, key = make_certificate(tmp_path)
+    run_tests("permanent.test.ts", surroundings(server, project_id, CERTIFICATE=certificate, KEY=key))
+
+
 def test_grpc_js_works_with_the_protos_loaded_at_run_time(server: RunningServer, project_id: str) -> None:
     run_tests("grpc_js.test.ts", surroundings(server, project_id))
 
@@ -127,27 +136,29 @@ def wait_for_writes(server: RunningServer, client: subprocess.Popen[str]) -> Non
 def test_restarts_in_a_session_lose_no_write_and_do_none_twice(tmp_path: Path, project_id: str) -> None:
     """A power cut, then an operator's restart, under clients that write without a pause."""
     packed_client()
-    with running_server(tmp_path) as first:
-        addresses = {"HTTP_ADDRESS": first.http.removeprefix("http://"), "GRPC_ADDRESS": first.grpc}
-        with subprocess.Popen(
+    addresses = {name: f"127.0.0.1:{free_port()}" for name in ("HTTP_ADDRESS", "GRPC_ADDRESS")}
+    with (
+        running_server(tmp_path, **addresses) as first,
+        subprocess.Popen(
             [executable("node"), TESTS / "restarts.ts"],
             env=surroundings(first, project_id),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-        ) as client:
-            try:
-                wait_for_writes(first, client)
-                first.kill()
-                with running_server(tmp_path, **addresses) as second:
-                    wait_for_writes(second, client)
-                    second.stop()
-                with running_server(tmp_path, **addresses) as third:
-                    wait_for_writes(third, client)
-                    output, _ = client.communicate(timeout=60)
-            finally:
-                client.kill()
+        ) as client,
+    ):
+        try:
+            wait_for_writes(first, client)
+            first.kill()
+            with running_server(tmp_path, **addresses) as second:
+                wait_for_writes(second, client)
+                second.stop()
+            with running_server(tmp_path, **addresses) as third:
+                wait_for_writes(third, client)
+                output, _ = client.communicate(timeout=60)
+        finally:
+            client.kill()
     assert client.returncode == 0, output
     assert output.startswith("done")
 

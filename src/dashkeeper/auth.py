@@ -134,16 +134,17 @@ class Authenticator:
         if scheme.lower() != "bearer" or not token or len(token) > _MAX_TOKEN_LENGTH:
             raise UnauthenticatedError("malformed header" if values else "no header")
         digest = hashlib.sha256(token.encode()).digest()
-        now = time.time()
+        # The remembering is measured, so that a clock set back doesn't prolong it; what a token says isn't.
+        now = time.monotonic()
         if (known := self._verified.get(digest)) is not None:
             claims, until = known
-            if now < until:
+            if now < until and time.time() < claims.expires_at:
                 return claims
             del self._verified[digest]
         claims = self._verify(token)
         while len(self._verified) >= _CACHE_SIZE:
             self._verified.popitem(last=False)
-        self._verified[digest] = (claims, min(claims.expires_at, now + _CACHE_SECONDS))
+        self._verified[digest] = (claims, now + _CACHE_SECONDS)
         return claims
 
     def _verify(self, token: str) -> Claims:

@@ -169,7 +169,7 @@ async def _purge(settings: Settings, project_id: str) -> str:
         if project_id:
             await erase_project(store, project_id)
             return f"project {project_id} is erased"
-        return f"{await purge_all(store)} deleted dashboards and registrations are purged"
+        return f"deleted dashboards and registrations purged: {await purge_all(store)}"
     finally:
         await store.close()
 

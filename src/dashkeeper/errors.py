@@ -42,6 +42,11 @@ MAX_VIOLATIONS = 100
 """The most violations that one error lists."""
 
 
+def counted(number: int, noun: str) -> str:
+    """Say how many: `no tiles`, `1 tile`, `2 tiles`."""
+    return f"{number or 'no'} {noun}{'s' * (number != 1)}"
+
+
 class Violation(NamedTuple):
     """One broken rule: the path of the field, as `tiles[3].position.w`, and what is wrong with it."""
 

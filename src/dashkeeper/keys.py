@@ -29,7 +29,9 @@ def secret_algorithms(secret: str) -> tuple[str, ...]:
     size = len(secret.encode())
     algorithms = tuple(name for name, needed in _HMAC_BYTES.items() if size >= needed)
     if not algorithms:
-        raise ValueError(f"is {size} bytes long: HS256 needs at least {_HMAC_BYTES['HS256']}")
+        raise ValueError(
+            f"has {size} of the {_HMAC_BYTES['HS256']} bytes that HS256 needs: take a longer one"
+        )
     return algorithms
 
 

@@ -9,8 +9,34 @@ from protobuf.wkt import Timestamp
 
 
 def now() -> int:
-    """Return the present time, in microseconds since 1970, UTC."""
+    """Return the present time, in microseconds since 1970, UTC: it steps back when somebody sets it back."""
     return time.time_ns() // 1_000
+
+
+_DAY = 24 * 60 * 60 * 1_000_000
+
+
+class Clock:
+    """What is written gets its times from here: each is later than the one before, whatever `now` does."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def next(self, after: int = 0) -> int:
+        """Return the present time, or as little later as it takes to come after the time given.
+
+        It comes after each that was returned before, too, unless that lies a day ahead and more: then the
+        clock was wrong and has been mended.
+        """
+        present = now()
+        if self._last < present + _DAY:
+            present = max(present, self._last + 1)
+        self._last = present
+        return max(present, after + 1)
+
+
+clock = Clock()
+"""The process's: what one server writes sorts as it was written, though its clock steps back."""
 
 
 def later(timestamp: Timestamp, duration: timedelta) -> Timestamp:

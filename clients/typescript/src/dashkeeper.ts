@@ -2,9 +2,10 @@ import type { Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
 import { createGrpcTransport } from "#grpc";
 import { type Client, createClient } from "./client.js";
+import { fetchWithoutRedirects, tellsLostConnections } from "./failures.js";
 import { DashboardsService } from "./gen/dashboards/v1/dashboards_pb.js";
 import { RegistrationsService } from "./gen/registrations/v1/registrations_pb.js";
-import { retries, setsProject, setsRequestId, setsToken, type Token, tellsLostConnections } from "./interceptors.js";
+import { retries, setsProject, setsRequestId, setsToken, type Token } from "./interceptors.js";
 
 /** Where the server is, who calls, and in which project. */
 export interface DashkeeperOptions {
@@ -18,6 +19,8 @@ export interface DashkeeperOptions {
   protocol?: "connect" | "grpc" | "grpc-web";
   /** How long a call may take, all its attempts together: 10,000 ms unless told, here or in the call's options. */
   timeoutMs?: number;
+  /** Whether plaintext, the token with it, may go over the network, to another machine: false unless told. */
+  insecure?: boolean;
 }
 
 /** The clients of all services, and the transport below them. */
@@ -44,28 +47,39 @@ export function createTransport({
   projectId,
   protocol = "connect",
   timeoutMs = 10_000,
+  insecure = false,
 }: DashkeeperOptions): Transport {
   const transportOptions = {
-    baseUrl: checkedUrl(baseUrl), // throws now, where the mistake is, not at the first call
+    baseUrl: checkedUrl(baseUrl, insecure), // throws now, where the mistake is, not at the first call
     defaultTimeoutMs: timeoutMs,
     // The first is the outermost: every attempt is one request id, and asks for the token anew.
     interceptors: [setsRequestId, retries, setsProject(projectId), setsToken(token), tellsLostConnections],
   };
   switch (protocol) {
     case "connect":
-      return createConnectTransport(transportOptions);
+      return createConnectTransport({ ...transportOptions, fetch: fetchWithoutRedirects });
     case "grpc-web":
-      return createGrpcWebTransport(transportOptions);
+      return createGrpcWebTransport({ ...transportOptions, fetch: fetchWithoutRedirects });
     case "grpc":
       return createGrpcTransport(transportOptions);
   }
 }
 
-function checkedUrl(text: string): string {
-  const { protocol, href } = new URL(text);
+function checkedUrl(text: string, insecure: boolean): string {
+  const { protocol, hostname, href } = new URL(text);
   // `localhost:8080` is a URL too: its scheme is `localhost`.
   if (protocol !== "http:" && protocol !== "https:") {
     throw new TypeError(`baseUrl is ${text}: it must begin with http:// or https://`);
   }
+  if (protocol === "http:" && !insecure && !isLoopback(hostname)) {
+    throw new TypeError(
+      `baseUrl is ${text}: the token would go over the network in plaintext; use https://, or say \`insecure: true\``,
+    );
+  }
   return href;
+}
+
+/** Whether it is this machine, whatever a name server says: URL has made 127.1 of any form 127.0.0.1. */
+function isLoopback(hostname: string): boolean {
+  return hostname === "localhost" || hostname === "[::1]" || /^127(\.\d+){3}$/.test(hostname);
 }

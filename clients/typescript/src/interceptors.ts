@@ -105,28 +105,6 @@ function checked(token: unknown): string {
   return trimmed;
 }
 
-/**
- * Makes a connection that couldn't be made or broke UNAVAILABLE on every transport.
- *
- * `fetch` throws a TypeError for it; Connect's Node transport an error with Node's as the cause, or CANCELED,
- * although nobody cancelled. What the server itself says has no cause.
- */
-export const tellsLostConnections: Interceptor = (next) => async (request) => {
-  try {
-    return await next(request);
-  } catch (error) {
-    const isLost =
-      error instanceof ConnectError
-        ? error.cause !== undefined || error.code === Code.Canceled
-        : error instanceof TypeError;
-    if (!isLost || request.signal.aborted) {
-      throw error;
-    }
-    const { rawMessage } = ConnectError.from(error);
-    throw new ConnectError(`the connection failed: ${rawMessage}`, Code.Unavailable, undefined, undefined, error);
-  }
-};
-
 function isWrite(request: UnaryRequest): boolean {
   return "requestId" in request.method.input.field;
 }

@@ -25,7 +25,7 @@ function testsOver(protocol: Protocol): void {
         .dashboards;
 
     test("a token that expires in the middle of a session is asked for anew, once for all calls", async () => {
-      const tokens = [makeToken(4), makeToken()];
+      const tokens = [makeToken(10), makeToken()];
       let asked = 0;
       const client = connect({ token: async () => tokens[asked++] ?? "too often" });
       await Promise.all([client.list({}), client.list({})]);

@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dashkeeper import times
-from dashkeeper.errors import AbortedError, AlreadyExistsError, FailedPreconditionError, NotFoundError
+from dashkeeper.errors import (
+    AbortedError,
+    AlreadyExistsError,
+    FailedPreconditionError,
+    NotFoundError,
+    counted,
+)
 from dashkeeper.gen.dashboards.v1.changes_pb import (
     CreateRequest,
     CreateResponse,
@@ -206,8 +212,9 @@ def _paths(request: UpdateRequest) -> Sequence[str]:
 
 def _check_deletions(request: UpsertRequest, changes: TileChanges) -> None:
     if request.has_field("max_deletions") and len(changes.deleted) > request.max_deletions:
+        deletions = counted(len(changes.deleted), "tile")
         raise FailedPreconditionError(
-            f"{len(changes.deleted)} tiles would be deleted, max_deletions allows {request.max_deletions}:"
+            f"{deletions} would be deleted, max_deletions allows {request.max_deletions}:"
             " send all tiles that shall stay, or raise max_deletions",
             reason="TOO_MANY_DELETIONS",
             metadata={"deletions": str(len(changes.deleted)), "tile_ids": _joined(changes.deleted)},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dashkeeper.errors import NotFoundError, ResourceExhaustedError
 from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
 from dashkeeper.services.ids import new_etag
-from dashkeeper.times import now, to_microseconds, to_timestamp
+from dashkeeper.times import clock, to_timestamp
 
 if TYPE_CHECKING:
     from dashkeeper.store.base import StoredDashboard
@@ -53,13 +53,10 @@ def next_state(content: Dashboard, stored: StoredDashboard, subject: str) -> Das
     Content without created_at is a dashboard that begins, anew or for the first time: created now,
     by this subject. Revisions go on all the same.
     """
-    last_update = stored.state.updated_at if stored.state is not None else None
-    # Never before the last change, whatever the clock does.
-    time = max(now(), to_microseconds(last_update) if last_update is not None else 0)
     state = copy(content)
     state.revision = stored.last_revision + 1
     state.etag = new_etag()
-    state.updated_at = to_timestamp(time)
+    state.updated_at = to_timestamp(clock.next(after=stored.changed_at))
     state.updated_by = subject
     state.tile_count = len(state.tiles)
     if state.created_at is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from dashkeeper import times
-from dashkeeper.errors import InvalidRequestError, Violation
+from dashkeeper.errors import InvalidRequestError, Violation, counted
 from dashkeeper.gen.dashboards.v1.changes_pb import (
     CreateRequest,
     CreateResponse,
@@ -104,7 +104,7 @@ class Dashboards:
         self._check_tiles(request.tiles)
         dashboard_id = request.dashboard_id
         if not dashboard_id and not request.validate_only:
-            dashboard_id = new_dashboard_id(times.now())
+            dashboard_id = new_dashboard_id(times.clock.next())
 
         def change(stored: StoredDashboard) -> DashboardOutcome[CreateResponse]:
             return self._changes.create(stored, request, dashboard_id)
@@ -198,7 +198,9 @@ class Dashboards:
 
     def _check_tiles(self, tiles: Sequence[Tile]) -> None:
         if len(tiles) > self._limits.max_tiles:
-            description = f"holds {len(tiles)} tiles: at most {self._limits.max_tiles} are kept"
+            description = (
+                f"holds {counted(len(tiles), 'tile')}: a dashboard may have {self._limits.max_tiles}"
+            )
             raise InvalidRequestError.of([Violation("tiles", description)])
 
 

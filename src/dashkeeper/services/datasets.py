@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from dashkeeper.errors import Violation
+from dashkeeper.errors import Violation, counted
 from dashkeeper.gen.registrations.v1.chart_pb import ChartType
 from dashkeeper.gen.registrations.v1.dataset_pb import FormatDates, GetDecorators
 from dashkeeper.gen.registrations.v1.source_pb import (
@@ -18,6 +18,7 @@ from dashkeeper.gen.registrations.v1.source_pb import (
     OtherSource,
     OtqlSource,
 )
+from dashkeeper.services import dates
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -122,7 +123,7 @@ def _examine(dataset: Dataset, path: str, depth: int) -> Generator[Violation, No
         return Kind.UNKNOWN
     value = dataset.node.value
     if isinstance(value, AnalyticsSource):
-        return Kind.UNKNOWN if value.query_json is None else _kind_of_query(value.query_json)
+        return (yield from _examine_query(value.query_json, f"{path}.{dataset.node.field}.query_json"))
     if isinstance(value, OtqlSource | DataFileSource | OtherSource):
         return Kind.UNKNOWN
     if isinstance(value, FormatDates):
@@ -136,9 +137,8 @@ def _examine(dataset: Dataset, path: str, depth: int) -> Generator[Violation, No
     transformation = TRANSFORMATIONS[dataset.node.field]
     sources = _sources(dataset, path)
     if wanted := _wanted_count(transformation, len(sources)):
-        yield Violation(
-            f"{path}.{dataset.node.field}.sources", f"{_counted(len(sources))}: {name} takes {wanted}"
-        )
+        held = counted(len(sources), "source")
+        yield Violation(f"{path}.{dataset.node.field}.sources", f"holds {held}: {name} takes {wanted}")
     kinds: list[Kind] = []
     for source_path, source in sources:
         kind = yield from _examine(source, source_path, depth + 1)
@@ -162,7 +162,11 @@ def _sources(dataset: Dataset, path: str) -> Sequence[tuple[str, Dataset]]:
     return [(f"{path}[{index}]", source) for index, source in enumerate(value.sources)]
 
 
-def _kind_of_query(query: ReportRequest) -> Kind:
+def _examine_query(query: ReportRequest | None, path: str) -> Generator[Violation, None, Kind]:
+    """Yield what is wrong in an analytics query; return the kind of its results."""
+    if query is None:
+        return Kind.UNKNOWN
+    yield from dates.problems(query, path)
     match len(query.dimensions), len(query.metrics):
         case 0, 1:
             return Kind.NUMBER
@@ -186,10 +190,6 @@ def _wanted_count(transformation: Transformation, count: int) -> str:
     if count >= least and (most is None or count <= most):
         return ""
     return "at least one" if most is None else ("one", "two")[most - 1]
-
-
-def _counted(count: int) -> str:
-    return f"holds {count or 'no'} source{'s' * (count != 1)}"
 
 
 def _in_words(kinds: frozenset[Kind]) -> str:

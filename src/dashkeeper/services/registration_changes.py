@@ -71,7 +71,9 @@ class RegistrationChanges:
     reach: Reach
     limits: RegistrationLimits
 
-    def create(self, request: CreateRequest, registration_id: str) -> RegistrationOutcome[CreateResponse]:
+    def create(
+        self, stored: StoredRegistration, request: CreateRequest, registration_id: str
+    ) -> RegistrationOutcome[CreateResponse]:
         """Begin a registration, without a content."""
         content = DashboardRegistration(
             id=registration_id,
@@ -84,7 +86,7 @@ class RegistrationChanges:
             community_id=request.community_id,
         )
         check_ids_size(content)
-        state = next_state(content, None, self.subject)
+        state = next_state(content, stored, self.subject)
         shown = preview(state, None) if request.validate_only else state
         return Outcome(reply=CreateResponse(registration=shown), state=state)
 
@@ -113,11 +115,11 @@ class RegistrationChanges:
             raise InvalidRequestError.of([Violation("dashboard_content_id", description)])
         wrapper = None
         if names_older and stored.restored is not None:
-            wrapper = self._wrapped(stored.restored.content, current, request.change_message)
+            wrapper = self._wrapped(stored.restored.content, stored, current, request.change_message)
             content.dashboard_content_id = wrapper.id
         if wrapper is None and not is_modified:
             return Outcome(reply=UpdateResponse(registration=current))
-        state = next_state(content, current, self.subject) if is_modified else with_new_etag(content)
+        state = next_state(content, stored, self.subject) if is_modified else with_new_etag(content)
         shown = preview(state, current) if request.validate_only else state
         return Outcome(reply=UpdateResponse(registration=shown), state=state, entry=wrapper)
 
@@ -127,7 +129,7 @@ class RegistrationChanges:
         """Take the registration away, until Undelete or the purge (AIP-164)."""
         current = self._existing(stored, request.id)
         self._check_etag(current, request.etag)
-        state = next_state(current, current, self.subject)
+        state = next_state(current, stored, self.subject)
         assert state.last_modified_ts is not None
         state.deleted_at = state.last_modified_ts
         state.purge_at = times.later(state.last_modified_ts, self.limits.purge_after)
@@ -145,7 +147,7 @@ class RegistrationChanges:
                 reason="REGISTRATION_EXISTS",
                 metadata={"id": request.id},
             )
-        state = next_state(current, current, self.subject)
+        state = next_state(current, stored, self.subject)
         state.deleted_at = state.purge_at = None
         shown = preview(state, current) if request.validate_only else state
         return Outcome(reply=UndeleteResponse(registration=shown), state=state)
@@ -166,7 +168,7 @@ class RegistrationChanges:
                 metadata={"id": request.id, "current_etag": current.dashboard_content_id},
             )
         check_size(content)
-        return self._new_content(current, request, content, reply)
+        return self._new_content(stored, current, request, content, reply)
 
     def restore_content(
         self,
@@ -178,10 +180,11 @@ class RegistrationChanges:
         current = self._existing(stored, request.id)
         if stored.restored is None:
             raise no_content(request.id, request.content_id)
-        return self._new_content(current, request, stored.restored.content, reply)
+        return self._new_content(stored, current, request, stored.restored.content, reply)
 
     def _new_content(
         self,
+        stored: StoredRegistration,
         current: DashboardRegistration,
         request: UpdateContentRequest | RestoreContentRequest,
         content: DashboardContent | None,
@@ -195,7 +198,7 @@ class RegistrationChanges:
             request.etag,
             required=required,
         )
-        wrapper = self._wrapped(content, current, request.change_message)
+        wrapper = self._wrapped(content, stored, current, request.change_message)
         state = with_new_etag(current)
         state.dashboard_content_id = wrapper.id
         shown = wrapper
@@ -205,14 +208,18 @@ class RegistrationChanges:
         return Outcome(reply=reply(shown), state=state, entry=wrapper)
 
     def _wrapped(
-        self, content: DashboardContent | None, registration: DashboardRegistration, change_message: str
+        self,
+        content: DashboardContent | None,
+        stored: StoredRegistration,
+        registration: DashboardRegistration,
+        change_message: str,
     ) -> DashboardContentWrapper:
-        now = times.now()
+        time = times.clock.next(after=stored.changed_at)
         return DashboardContentWrapper(
-            id=new_content_id(now),
+            id=new_content_id(time),
             content=content,
             organisation_id=registration.organisation_id,
-            created_ts=times.to_timestamp(now),
+            created_ts=times.to_timestamp(time),
             created_by=self.subject,
             change_message=change_message,
         )

@@ -12,6 +12,7 @@ from dashkeeper.services.ids import new_etag
 
 if TYPE_CHECKING:
     from dashkeeper.gen.registrations.v1.content_pb import DashboardContent
+    from dashkeeper.store.base import StoredRegistration
 
 _MAX_CONTENT_BYTES = 3_670_016
 """3.5 MiB: so that an answer, with the registration beside it, always fits a client's limit of 4 MiB."""
@@ -46,16 +47,13 @@ def no_content(registration_id: str, content_id: str) -> NotFoundError:
 
 
 def next_state(
-    content: DashboardRegistration, current: DashboardRegistration | None, subject: str
+    content: DashboardRegistration, stored: StoredRegistration, subject: str
 ) -> DashboardRegistration:
-    """Return the content as the state that follows the current one, modified by the subject."""
-    last = current.last_modified_ts if current is not None else None
-    # Never before the last change, whatever the clock does.
-    time = max(times.now(), times.to_microseconds(last) if last is not None else 0)
+    """Return the content as the state that follows the stored one, modified by the subject."""
     state = with_new_etag(content)
-    state.last_modified_ts = times.to_timestamp(time)
+    state.last_modified_ts = times.to_timestamp(times.clock.next(after=stored.changed_at))
     state.last_modified_by = subject
-    if current is None:
+    if stored.state is None:
         state.created_ts, state.created_by = state.last_modified_ts, subject
     return state
 

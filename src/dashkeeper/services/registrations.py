@@ -126,10 +126,10 @@ class Registrations:
         """Make a registration."""
         changes = await self._changes()
         changes.reach.check_write(request.organisation_id)
-        registration_id = "" if request.validate_only else new_registration_id(times.now())
+        registration_id = "" if request.validate_only else new_registration_id(times.clock.next())
 
-        def change(_: StoredRegistration) -> RegistrationOutcome[CreateResponse]:
-            return changes.create(request, registration_id)
+        def change(stored: StoredRegistration) -> RegistrationOutcome[CreateResponse]:
+            return changes.create(stored, request, registration_id)
 
         return await self._write("Create", request, registration_id, change, CreateResponse)
 

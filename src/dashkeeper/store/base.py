@@ -70,6 +70,8 @@ class Stored(Generic[State, Past]):
     """A dashboard with its tiles, or a registration; None where there is none."""
     last_revision: int
     """The number of its last revision, also of a purged one; 0 where there never was one."""
+    changed_at: int = 0
+    """When it, or what a registration shows, last changed, in microseconds: a change must be later."""
     restored: Past | None = None
     """What `Write.restores` names, an older dashboard or content; None where that is not kept."""
 

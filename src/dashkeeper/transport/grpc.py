@@ -15,7 +15,7 @@ from protobuf.wkt import Any as AnyMessage
 
 from dashkeeper.codec import decode
 from dashkeeper.config import Address
-from dashkeeper.errors import UnimplementedError, shutting_down
+from dashkeeper.errors import UnimplementedError, counted, shutting_down
 from dashkeeper.gen.google.rpc.error_details_pb import BadRequest
 from dashkeeper.gen.google.rpc.status_pb import Status
 from dashkeeper.methods import function_name, method_info, procedure
@@ -264,5 +264,7 @@ def _shortened(detail: ErrorDetail) -> bytes:
             break
         kept.append(violation)
     left_out = len(bad_request.field_violations) - len(kept)
-    kept.append(BadRequest.FieldViolation(description=f"{left_out} more violations are left out here"))
+    kept.append(
+        BadRequest.FieldViolation(description=f"and {counted(left_out, 'more violation')}, left out here")
+    )
     return BadRequest(field_violations=kept).to_binary()

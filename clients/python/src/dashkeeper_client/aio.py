@@ -13,6 +13,7 @@ from dashkeeper_client.calls import Defaults, Prepared, with_request_id
 from dashkeeper_client.channel import channel_credentials, channel_options, is_local
 from dashkeeper_client.gen.dashboards.v1.dashboards_pb2_grpc import DashboardsServiceStub
 from dashkeeper_client.gen.registrations.v1.registrations_pb2_grpc import RegistrationsServiceStub
+from dashkeeper_client.tokens import Asked, checked, in_thread, too_late
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -34,12 +35,12 @@ def connect(
 ) -> Client:
     """Make a client for the running event loop: `dashkeeper_client.connect` says what the arguments are.
 
-    What returns a token may be a coroutine function.
+    What returns a token may be a coroutine function; another is called in a thread of its own.
     """
     encryption = channel_credentials(target, credentials, insecure=insecure)
     all_options = channel_options(options, is_local=is_local(target))
     defaults = Defaults(project_id, timeout, is_encrypted=encryption is not None)
-    interceptors = [_Interceptor(defaults, _Tokens(token))]
+    interceptors = [_Interceptor(defaults, _Tokens(token, timeout))]
     if encryption is None:
         return Client(grpc.aio.insecure_channel(target, all_options, interceptors=interceptors))
     return Client(grpc.aio.secure_channel(target, encryption, all_options, interceptors=interceptors))
@@ -72,25 +73,45 @@ class Client:
 class _Tokens:
     """The token, kept until the server refuses it."""
 
-    def __init__(self, source: str | Callable[[], str | Awaitable[str]]) -> None:
+    def __init__(self, source: str | Callable[[], str | Awaitable[str]], patience: float) -> None:
         self._source = source
-        self._lock = asyncio.Lock()
-        self._token: str | None = None
+        self._patience = patience
+        self._asked: Asked[asyncio.Task[str]] | None = None
 
-    async def get(self) -> str:
-        if isinstance(self._source, str):
-            return self._source
-        async with self._lock:
-            if self._token is None:
-                answer = self._source()
-                self._token = await answer if inspect.isawaitable(answer) else answer
-            return self._token
+    async def get(self, seconds: float) -> str:
+        """Return the token, if it comes within so many seconds."""
+        source = self._source
+        if isinstance(source, str):
+            return checked(source)
+        if self._asked is None or not self._asked.is_of_use():
+            task = asyncio.ensure_future(_ask(source))
+            task.add_done_callback(_look_at)
+            self._asked = Asked(task, self._patience)
+        # Not cancelled with the call: others wait for it too.
+        done, _ = await asyncio.wait([self._asked.answer], timeout=seconds)
+        if not done:
+            raise too_late()
+        return done.pop().result()
 
     def refuse(self, token: str) -> bool:
         """Forget a token, unless another call has done so; return whether there may be a new one."""
-        if self._token == token:
-            self._token = None
+        if self._asked is not None and self._asked.is_token(token):
+            self._asked = None
         return not isinstance(self._source, str)
+
+
+def _look_at(task: asyncio.Task[str]) -> None:
+    """Let asyncio not log an error that came when no call waited for it any more."""
+    if not task.cancelled():
+        task.exception()
+
+
+async def _ask(source: Callable[[], str | Awaitable[str]]) -> str:
+    """Return a source's token; a function that isn't a coroutine's may block, and holds up only itself."""
+    if inspect.iscoroutinefunction(source):
+        return checked(await source())
+    answer = await asyncio.wrap_future(in_thread(source))
+    return checked(await answer if inspect.isawaitable(answer) else answer)
 
 
 class _Interceptor(grpc.aio.UnaryUnaryClientInterceptor):
@@ -111,7 +132,7 @@ class _Interceptor(grpc.aio.UnaryUnaryClientInterceptor):
         prepared = Prepared(self._defaults, details.timeout, details.metadata, details.credentials)
 
         async def send() -> tuple[grpc.aio.UnaryUnaryCall[Request, Response], bool]:
-            token = await self._tokens.get()
+            token = await self._tokens.get(prepared.seconds_left())
             timeout, metadata, credentials = prepared.head(token)
             sent = grpc.aio.ClientCallDetails(
                 details.method, timeout, grpc.aio.Metadata(*metadata), credentials, details.wait_for_ready

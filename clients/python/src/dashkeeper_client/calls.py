@@ -49,14 +49,17 @@ class Prepared:
         if all(key != "x-project-id" for key, _ in self._metadata):
             self._metadata += (("x-project-id", defaults.project_id),)
 
+    def seconds_left(self) -> float:
+        """Return how long the call may still take; 0 at the end."""
+        return max(self._deadline - time.monotonic(), 0)
+
     def head(self, token: str) -> Head:
         """Return what an attempt with this token is sent with.
 
         gRPC itself sees to it that call credentials are sent encrypted. So it refuses them in
         plaintext, where the token is plain metadata.
         """
-        timeout = max(self._deadline - time.monotonic(), 0)
-        token = token.strip()  # one from a file ends with a newline, which gRPC refuses
+        timeout = self.seconds_left()
         if not self._is_encrypted:
             return Head(timeout, (*self._metadata, ("authorization", f"Bearer {token}")), self._credentials)
         credentials = grpc.access_token_call_credentials(token)

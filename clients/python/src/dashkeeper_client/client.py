@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -12,6 +13,7 @@ from dashkeeper_client.calls import Defaults, Prepared, with_request_id
 from dashkeeper_client.channel import channel_credentials, channel_options, is_local
 from dashkeeper_client.gen.dashboards.v1.dashboards_pb2_grpc import DashboardsServiceStub
 from dashkeeper_client.gen.registrations.v1.registrations_pb2_grpc import RegistrationsServiceStub
+from dashkeeper_client.tokens import Asked, checked, in_thread, too_late
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,8 +41,8 @@ def connect(
     Args:
         target: As gRPC names it: `host:port`, `dns:///host:port`, `ipv4:10.0.0.1:50051,10.0.0.2:50051`,
             `unix:/path`. Calls go to all its addresses in turn.
-        token: The JWT, or what returns one. That is asked with the first call, and again when the
-            server refuses what it returned; the refused call is then sent once more.
+        token: The JWT, or what returns one. That is asked with the first call, in a thread of its own, and
+            again when the server refuses what it returned; the refused call is then sent once more.
         project_id: The project of the calls; the metadata `x-project-id` of a call overrides it.
         timeout: Seconds that a call may take, all its attempts together; a call's own `timeout` overrides it.
         credentials: What encrypts, from `grpc.ssl_channel_credentials`. Without, it is TLS by gRPC's own
@@ -56,7 +58,7 @@ def connect(
     else:
         channel = grpc.secure_channel(target, encryption, all_options)
     defaults = Defaults(project_id, timeout, is_encrypted=encryption is not None)
-    return Client(channel, _Interceptor(defaults, _Tokens(token)))
+    return Client(channel, _Interceptor(defaults, _Tokens(token, timeout)))
 
 
 class Client:
@@ -89,24 +91,30 @@ class Client:
 class _Tokens:
     """The token, kept until the server refuses it."""
 
-    def __init__(self, source: str | Callable[[], str]) -> None:
+    def __init__(self, source: str | Callable[[], str], patience: float) -> None:
         self._source = source
+        self._patience = patience
         self._lock = threading.Lock()
-        self._token: str | None = None
+        self._asked: Asked[Future[str]] | None = None
 
-    def get(self) -> str:
-        if isinstance(self._source, str):
-            return self._source
+    def get(self, seconds: float) -> str:
+        """Return the token, if it comes within so many seconds."""
+        source = self._source
+        if isinstance(source, str):
+            return checked(source)
         with self._lock:
-            if self._token is None:
-                self._token = self._source()
-            return self._token
+            if self._asked is None or not self._asked.is_of_use():
+                self._asked = Asked(in_thread(lambda: checked(source())), self._patience)
+            answer = self._asked.answer
+        if not wait([answer], seconds).done:
+            raise too_late()
+        return answer.result()
 
     def refuse(self, token: str) -> bool:
         """Forget a token, unless another call has done so; return whether there may be a new one."""
         with self._lock:
-            if self._token == token:
-                self._token = None
+            if self._asked is not None and self._asked.is_token(token):
+                self._asked = None
         return not isinstance(self._source, str)
 
 
@@ -137,7 +145,7 @@ class _Interceptor(grpc.UnaryUnaryClientInterceptor):
         prepared = Prepared(self._defaults, details.timeout, details.metadata, details.credentials)
 
         def send() -> tuple[CallFuture[Response], bool]:
-            token = self._tokens.get()
+            token = self._tokens.get(prepared.seconds_left())
             if self.is_closed:
                 raise ValueError("the client is closed")  # gRPC's own interceptors crash the process here
             sent = _CallDetails(

@@ -5,13 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+import grpc
+import grpc.aio
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo
 from google.rpc.status_pb2 import Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import grpc
+
+class NotSentError(grpc.aio.AioRpcError):
+    """A call that ended before it was sent, for want of a token: an error of either client's calls."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details)
 
 
 class Violation(NamedTuple):

@@ -154,7 +154,11 @@ class DashboardRows:
     def find(self, conn: Connection, write: Write) -> Found[Dashboard] | None:
         """See Rows."""
         row = _find(conn, write.project_id, write.resource_id)
-        return None if row is None else Found(_with_tiles(row), row.revision, row.body_hash)
+        if row is None:
+            return None
+        state = _with_tiles(row)
+        assert state.updated_at is not None
+        return Found(state, row.revision, to_microseconds(state.updated_at), row.body_hash)
 
     def last_revision(self, conn: Connection, write: Write) -> int:
         """See Rows."""

@@ -40,7 +40,11 @@ _HAS_CURRENT_CONTENT = and_(
 )
 _FIND = (
     select(
-        registrations.c.header, registrations.c.revision, registrations.c.content_number, contents.c.body_hash
+        registrations.c.header,
+        registrations.c.revision,
+        registrations.c.content_number,
+        contents.c.header.label("content_header"),
+        contents.c.body_hash,
     )
     .outerjoin(contents, _HAS_CURRENT_CONTENT)
     .where(_IS_REGISTRATION)
@@ -162,7 +166,11 @@ class RegistrationRows:
         if row is None:
             return None
         state = DashboardRegistration.from_binary(row.header)
-        return Found(state, row.revision, row.body_hash, row.content_number)
+        times = [state.last_modified_ts]
+        if row.content_header is not None:
+            times.append(DashboardContentWrapper.from_binary(row.content_header).created_ts)
+        changed_at = max(to_microseconds(time) for time in times if time is not None)
+        return Found(state, row.revision, changed_at, row.body_hash, row.content_number)
 
     def last_revision(self, conn: Connection, write: Write) -> int:
         """See Rows. The id of a purged registration is never used again."""

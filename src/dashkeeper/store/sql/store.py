@@ -74,12 +74,9 @@ class SQLStore:
         self._database = database
         self._revisions_kept = revisions_kept
         self._writable_until = 0.0  # on the clock of time.monotonic
-        self._dashboard_rows = dashboards.DashboardRows(
-            Room(tables.dashboards, max_dashboards), revisions_kept
-        )
-        self._registration_rows = registrations.RegistrationRows(
-            Room(tables.registrations, max_dashboards), revisions_kept
-        )
+        self._rooms = [Room(table, max_dashboards) for table in (tables.dashboards, tables.registrations)]
+        self._dashboard_rows = dashboards.DashboardRows(self._rooms[0], revisions_kept)
+        self._registration_rows = registrations.RegistrationRows(self._rooms[1], revisions_kept)
 
     async def get_dashboard(self, project_id: str, dashboard_id: str) -> Dashboard | None:
         """See Store."""
@@ -172,7 +169,9 @@ class SQLStore:
 
     async def purge_due(self, now: int) -> int | None:
         """See Store."""
-        return await self._write(partial(retention.purge_due, now=now))
+        purged = await self._write(partial(retention.purge_due, now=now))
+        self._count_anew(purged)
+        return purged
 
     async def forget_expired(self, now: int) -> int:
         """See Store."""
@@ -184,7 +183,9 @@ class SQLStore:
 
     async def erase_some(self, project_id: str) -> int:
         """See Store."""
-        return await self._write(partial(retention.erase_some, project_id=project_id))
+        found = await self._write(partial(retention.erase_some, project_id=project_id))
+        self._count_anew(found)
+        return found
 
     async def check(self) -> None:
         """See Store."""
@@ -202,6 +203,10 @@ class SQLStore:
     async def close(self) -> None:
         """See Store."""
         await self._database.close()
+
+    def _count_anew(self, purged: int | None) -> None:
+        for room in self._rooms if purged else ():
+            room.count_anew()
 
     async def _write_resource(
         self,

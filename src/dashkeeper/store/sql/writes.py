@@ -26,6 +26,8 @@ class Found(Generic[State]):
 
     state: State
     revision: int
+    changed_at: int
+    """When it, or what a registration shows, last changed."""
     body_hash: bytes | None
     """Of its current body; None where it has none."""
     content_number: int = 0
@@ -100,7 +102,7 @@ def write_resource(
     try:
         if found is not None:
             past = rows.past(conn, write, found) if write.restores else None
-            outcome = change(Stored(found.state, found.revision, past))
+            outcome = change(Stored(found.state, found.revision, found.changed_at, past))
         else:
             outcome = change(Stored(None, rows.last_revision(conn, write)))
             if outcome.state is not None:

@@ -199,8 +199,8 @@ class DateRange(Message[_DateRangeFields]):
 
     Attributes:
         start_date:
-            Its beginning: an ISO 8601 date, with a time or without, such as `2026-01-31` or `2026-01-31T10:00:00`, or a time
-            relative to now, such as `now-7d/d`. Required.
+            Its beginning: an ISO 8601 date that the calendar has, with a time or without, such as `2026-01-31` or
+            `2026-01-31T10:00:00`, or a time relative to now, such as `now-7d/d`. Required.
 
             ```proto
             string start_date = 1;

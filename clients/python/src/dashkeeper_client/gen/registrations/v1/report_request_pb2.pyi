@@ -267,8 +267,8 @@ class DateRange(_message.Message):
     START_DATE_FIELD_NUMBER: _builtins.int
     END_DATE_FIELD_NUMBER: _builtins.int
     start_date: _builtins.str
-    """Its beginning: an ISO 8601 date, with a time or without, such as `2026-01-31` or `2026-01-31T10:00:00`, or a time
-    relative to now, such as `now-7d/d`. Required.
+    """Its beginning: an ISO 8601 date that the calendar has, with a time or without, such as `2026-01-31` or
+    `2026-01-31T10:00:00`, or a time relative to now, such as `now-7d/d`. Required.
     """
     end_date: _builtins.str
     """Its end, in the same forms as its beginning. Required."""
