@@ -43,7 +43,7 @@ WALK_BEGINS: Cursor = (0, "", "")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """What a write carries beside the change itself."""
+    """What a write carries besides the change itself."""
 
     project_id: str
     resource_id: str
