@@ -1,4 +1,4 @@
-"""The rules of a content that go across its items, and the form in which it is stored."""
+"""The rules across the items of a content, and the form in which it is stored."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SPACE_BETWEEN = re.compile(rf"({STRING.pattern})|[ \t\n\r]+", re.DOTALL)
 
 
 def folded(name: str) -> str:
-    """Return a name without that in which two spellings of it may differ: case, `-` and `_`."""
+    """Return a name without what may differ between its spellings: case, `-` and `_`."""
     return name.casefold().replace("-", "").replace("_", "")
 
 
@@ -54,7 +54,7 @@ FRAGMENT_NAMES = {
 
 
 def problems(content: DashboardContent, path: str) -> Iterator[Violation]:
-    """Find every broken rule that goes across the items of a content, each with its path."""
+    """Find every broken rule across the items of a content, each with its path."""
     yield from _filter_problems(content.available_filters, f"{path}.available_filters")
     count = 0
     for chart_path, chart in _charts(content, path):
@@ -139,7 +139,7 @@ def _json_problems(text: str) -> Iterator[Violation]:
 
 
 def _count_values(text: str) -> int:
-    """Return how many values a JSON text holds: a comma stands before each but the first of a bracket."""
+    """Return how many values a JSON text holds: each but the first of a bracket has a comma before it."""
     text = STRING.sub("", text)
     return sum(map(text.count, "[{,"))
 

@@ -1,6 +1,6 @@
 """What each write makes of a dashboard: functions of its stored state, without effects.
 
-The store runs them inside its transaction, again where another write came between.
+The store runs them inside its transaction, and again if another write came first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What kind of data each dataset gives, and which ones can't be drawn.
+"""What kind of data each dataset gives, and which datasets can't be drawn.
 
 A dataset is a tree: its leaves are data sources, its inner nodes transformations of what lies below.
 The two tables say which kinds of data a transformation takes and gives, and which a chart shows.
@@ -185,7 +185,7 @@ def _fits(kind: Kind, wanted: frozenset[Kind]) -> bool:
 
 
 def _wanted_count(transformation: Transformation, count: int) -> str:
-    """Say how many sources are wanted, if there aren't as many."""
+    """Say how many sources are needed, if there are more or fewer."""
     least, most = transformation.least, transformation.most
     if count >= least and (most is None or count <= most):
         return ""

@@ -1,4 +1,4 @@
-"""Which organisations' registrations are there for a caller, by the token's claim `organisations`."""
+"""Which organisations' registrations a caller reaches, by the token's claim `organisations`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Reach:
     writable: frozenset[str] | None
 
     def can_read(self, organisation_id: str) -> bool:
-        """Whether what the organisation registered is there for the caller."""
+        """Whether the caller may read what the organisation registered."""
         return self.readable is None or organisation_id in self.readable
 
     def check_write(self, organisation_id: str) -> None:
@@ -34,9 +34,9 @@ class Reach:
 
 
 async def reach_of(caller: Caller, store: Store) -> Reach:
-    """Return the caller's reach: its claim, and to read also the own organisations of their communities.
+    """Return the caller's reach: its claim's organisations, and to read their communities' own ones too.
 
-    The own organisation of a community is the one whose id equals the community's.
+    A community's own organisation is the one whose id equals the community's.
     """
     if caller.organisations is None:
         return Reach(None, None)
@@ -57,9 +57,9 @@ async def community_to_list(
         community_id: The community that the caller names, or nothing.
 
     Raises:
-        InvalidRequestError: If it is on another one than named, or has no registration and none is named.
-        PermissionDeniedError: If it has no registration, and the caller may not read the one named: else
-            a token of one organisation could read what any community registered.
+        InvalidRequestError: If it isn't on the one named, or has no registration and none is named.
+        PermissionDeniedError: If it has no registration, and the caller may not read the one named:
+            otherwise a token of one organisation could read what any community registered.
     """
     known = (await store.communities_of(project_id, [organisation_id])).get(organisation_id)
     if known is not None:

@@ -1,8 +1,8 @@
 """Page tokens: where the next page begins, bound to the list they came from.
 
 A token says nothing its holder has not seen, the last item's sort value and id, and gives no right:
-project and permission always come from the call's own headers. So it needs no secret; a made-up one
-only begins somewhere else.
+project and permission always come from the call's own headers. So it needs no secret: with a made-up
+one, the page only begins somewhere else.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_PAGE_BYTES = 3_670_016 - 4_096
 """What the items of a page take at most: 3.5 MiB less the longest token."""
 
 NEWEST = 2**63 - 1
-"""Above every number in a history: where a list that begins with the newest begins."""
+"""Above every number in a history: a list that gives the newest first begins here."""
 
 _MAX_INTEGER = 2**63 - 1
 

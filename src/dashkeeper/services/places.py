@@ -1,4 +1,4 @@
-"""The rules of where a registration is shown: those between its scopes and the ids."""
+"""The rules of where a registration is shown: its scopes and its ids must fit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def place_problems(
     scopes: Sequence[Scope], segment_ids: Sequence[str], builder_ids: Sequence[str]
 ) -> Iterator[Violation]:
-    """Find ids of places that no scope includes: they would be without effect."""
+    """Find ids of places that no scope includes: they would have no effect."""
     for field, ids, scope in (
         ("segment_ids", segment_ids, Scope.SEGMENTS),
         ("builder_ids", builder_ids, Scope.BUILDERS),

@@ -33,7 +33,7 @@ def reconcile(
 
 
 def _with_ids(stored: Sequence[Tile], wanted: Sequence[Tile], new_id: Callable[[], str]) -> list[Tile]:
-    """Give each tile without an id the id of an equal stored tile, or else a new one.
+    """Give each tile without an id the id of an equal stored tile, or a new id.
 
     Tiles equal in all but id come first, over the whole request, then those equal in all but id
     and position; each time in the request's order over the stored order.

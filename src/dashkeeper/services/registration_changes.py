@@ -1,6 +1,6 @@
 """What each write makes of a registration and its content: functions of its stored state, without effects.
 
-The store runs them inside its transaction, again where another write came between.
+The store runs them inside its transaction, and again if another write came first.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ class RegistrationChanges:
         return registration
 
     def _reachable(self, stored: StoredRegistration, registration_id: str) -> DashboardRegistration:
-        """Return the registration, a deleted one too, if the caller may write it."""
+        """Return the registration, even a deleted one, if the caller may write it."""
         registration = stored.state
         if registration is None or not self.reach.can_read(registration.organisation_id):
             raise missing(registration_id)

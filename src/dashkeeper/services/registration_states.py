@@ -59,7 +59,7 @@ def next_state(
 
 
 def with_new_etag(content: DashboardRegistration) -> DashboardRegistration:
-    """Return the content as a state of its own, not modified: for a change of what it shows."""
+    """Return the registration with a new etag and nothing else changed: for a change of its content."""
     state = copy(content)
     state.etag = new_etag()
     return state

@@ -1,4 +1,4 @@
-"""RegistrationsService: what each RPC does, in order. For what writes make of a state see the changes."""
+"""RegistrationsService: what each RPC does, in order. What writes make of a state: `registration_changes`."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ class Registrations:
     async def _readable(
         self, registration: DashboardRegistration | None, registration_id: str
     ) -> DashboardRegistration:
-        """Return the registration, a deleted one too, if it is there for the caller.
+        """Return the registration, even a deleted one, if the caller may read it.
 
         Raises:
             NotFoundError: If not.

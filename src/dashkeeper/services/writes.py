@@ -1,4 +1,4 @@
-"""What every write request carries beside its change: an etag, a request id, a reason."""
+"""What every write request carries besides its change: an etag, a request id, a reason."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def new_write(
         method: As `DashboardsService/Create`.
         request: The request.
         resource_id: What is written.
-        restores: The entry of its history that the change needs besides.
+        restores: The entry of its history that the change needs too.
     """
     return Write(
         project_id=caller.project_id,

@@ -33,24 +33,24 @@ Past = TypeVar("Past", bound=Message)
 Entry = TypeVar("Entry")
 
 Kind = Literal["CREATE", "UPDATE", "UPSERT", "DELETE", "UNDELETE", "RESTORE"]
-"""Of a revision: RevisionKind without its prefix."""
+"""The kind of a revision: a RevisionKind without its prefix."""
 
 Cursor: TypeAlias = tuple[int, str, str]
-"""How far a walk over all resources is: which kind of resource, and the last project id and id seen."""
+"""How far a walk over all resources has come: the kind of resource, and the last project id and id seen."""
 
 WALK_BEGINS: Cursor = (0, "", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """What a write carries beside the change itself."""
+    """What a write carries besides the change itself."""
 
     project_id: str
     resource_id: str
-    """Of the dashboard or the registration."""
+    """The id of the dashboard or the registration."""
     subject: str
     method: str
-    """The RPC's name: request ids are apart for each."""
+    """The RPC's name: each RPC has request ids of its own."""
     now: int
     """Microseconds since 1970, UTC."""
     change_message: str
@@ -78,7 +78,7 @@ class Stored(Generic[State, Past]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome(Generic[Reply, State, Entry]):
-    """What a change makes of a resource, and what its caller is answered."""
+    """What a change makes of a resource, and the answer to its caller."""
 
     reply: Reply
     state: State | None = None
@@ -89,7 +89,7 @@ class Outcome(Generic[Reply, State, Entry]):
 
 @dataclass(frozen=True, slots=True)
 class RevisionEntry:
-    """What a change of a dashboard is told as in its history."""
+    """What the history of a dashboard says of a change."""
 
     kind: Kind
     tile_changes: TileChanges
@@ -119,7 +119,7 @@ class Store(Protocol):
     async def list_dashboards(self, project_id: str, query: DashboardQuery) -> DashboardPage:
         """Return a page of dashboards, in the query's order, ties by id.
 
-        Must not cost more the deeper the page lies.
+        A later page must not cost more than the first.
         """
         ...
 
@@ -132,17 +132,17 @@ class Store(Protocol):
         """Apply a change to the dashboard's current state and write what comes out of it.
 
         `change` gets the stored state and must have no effects: it runs again whenever another
-        write came between. What it raises ends the write, and nothing is written.
+        write came first. If it raises, nothing is written.
 
-        The state must be written only where the stored revision is still the one that `change`
-        saw, with its entry in the history, all or nothing. With `write.request_id`, the same
-        request again within a day must get the first answer without a second write, a concurrent
-        twin included. With `write.validate_only` nothing must be written.
+        The state and its entry in the history must be written together or not at all, and only if the
+        stored revision is still the one that `change` saw. With `write.request_id`, the same request
+        again within a day must get the first answer without a second write, even if both run at the
+        same time. With `write.validate_only` nothing must be written.
 
         Raises:
             InvalidRequestError: If the request id was used for a different request.
             ResourceExhaustedError: If the project holds as many dashboards as it may.
-            AbortedError: If other writes kept coming between, ten times.
+            AbortedError: If other writes came first, ten times.
         """
         ...
 
@@ -163,7 +163,7 @@ class Store(Protocol):
     async def list_registrations(self, project_id: str, query: RegistrationQuery) -> RegistrationPage:
         """Return a page of registrations, by title, ties by id.
 
-        Must not take more statements the more there are.
+        Must take the same number of statements, however many there are.
         """
         ...
 
@@ -184,13 +184,13 @@ class Store(Protocol):
         """Apply a change to the registration's current state and write what comes out of it.
 
         As `write_dashboard` does. A new registration must be written only if no other one of its
-        organisation, deleted ones included, is on another community, not even one written at the same time.
+        organisation is on another community, not even a deleted one or one written at the same time.
 
         Raises:
             InvalidRequestError: If the request id was used for a different request, or the organisation
                 is on another community.
             ResourceExhaustedError: If the project holds as many registrations as it may.
-            AbortedError: If other writes kept coming between, ten times.
+            AbortedError: If other writes came first, ten times.
         """
         ...
 
@@ -213,8 +213,8 @@ class Store(Protocol):
     async def purge_due(self, now: int) -> int | None:
         """Purge some of the deleted resources whose time is up; return how many, None at the end.
 
-        Of each dashboard must be left its id and last revision. Must be quick, whatever there is to do:
-        0 are purged where only a part of a long history went.
+        Must leave each dashboard's id and last revision. Must be quick, whatever there is to do: returns 0
+        where it deleted only a part of a long history.
         """
         ...
 
@@ -225,7 +225,7 @@ class Store(Protocol):
     async def trim_some(self, after: Cursor) -> Cursor | None:
         """Delete some of the history beyond what is kept, walking on from a cursor.
 
-        Return where to go on; None at the end.
+        Return where to continue; None at the end.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""How a query, a plain function of a connection, is run on each database: only here do they differ."""
+"""How each database runs a query, a plain function of a connection: they differ only here."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Database(Protocol):
         ...
 
     async def check_writable(self) -> None:
-        """Prove that this account can write, by what changes nothing; a lock that is busy is no fault.
+        """Prove that this account can write, and change nothing; a busy lock is no fault.
 
         Raises:
             DatabaseFaultError: If the file, the account or its rights don't allow it.
@@ -82,7 +82,7 @@ def not_writable() -> DatabaseFaultError:
 
 
 def read_only() -> UnavailableError:
-    """Make the error of a database that takes no writes, but may again without anybody's doing: a standby."""
+    """Make the error of a database that takes no writes now, but may later by itself: a standby."""
     return UnavailableError(
         "the database takes no writes now, only reads: whoever runs this server finds the reason in its log",
         reason="DATABASE_READ_ONLY",

@@ -39,7 +39,7 @@ T = TypeVar("T")
 _POOL_SECONDS = 10
 _STATEMENT_SECONDS = 30
 TRANSACTION_SECONDS = 35
-"""Above the server's own limit: reached only where the server, or the way to it, is dead without a word."""
+"""Above the server's own limit: reached only if the server, or the way to it, is silently dead."""
 CHECK_SECONDS = 15  # enough to find out that one host is dead, and to connect to the next
 CLOSE_SECONDS = 5
 _WRITABLE = text(
@@ -126,7 +126,7 @@ class PostgreSQLDatabase:
         return await self._run(self._lookups, schema_version, seconds=CHECK_SECONDS)
 
     async def check_writable(self) -> None:
-        """See Database. Asks what would be refused: by a standby, a read-only account, a missing right."""
+        """See Database. Asks whether it is a standby, or the account is read-only or lacks a right."""
         if (problem := await self._run(self._lookups, _why_not_writable, seconds=CHECK_SECONDS)) is not None:
             log.warning("the database can't be written: %s", problem)
             raise not_writable()
@@ -167,7 +167,7 @@ class PostgreSQLDatabase:
     def _check_connection(
         self, _: DBAPIConnection, entry: ConnectionPoolEntry, __: PoolProxiedConnection
     ) -> None:
-        """Have the pool make a new connection instead of one that is closed or may be dead too."""
+        """Make the pool replace a connection that is closed or may be dead too."""
         connection: Any = entry.driver_connection
         if connection.is_closed() or entry.info["made"] < self._trusted_since:
             raise DisconnectionError
@@ -215,7 +215,7 @@ async def _connect_to(target: PostgreSQLTarget, host: str | None, port: int | No
 
 
 def _translated(error: Exception) -> Exception:
-    """Return what a driver's error means to the store; itself, if it is a fault of ours."""
+    """Return what a driver's error means to the store; the error itself, if the fault is ours."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     state = str(getattr(cause, "sqlstate", None) or "")
     if state in _RETRYABLE:

@@ -35,12 +35,12 @@ T = TypeVar("T")
 
 BUSY_TIMEOUT_SECONDS = 10
 MAX_WRITES_WAITING = 256
-"""At most this many writes are held in memory, each of which may have the size of a request."""
+"""The most writes that are held in memory; each may be as large as a request."""
 
 _LONGEST_PAUSE_SECONDS = 0.002
-"""Between two looks whether another process has given the lock back.
+"""The pause before we look again whether another process has released the lock.
 
-SQLite's own waiting pauses for up to 100 ms, and of two busy processes one would wait for seconds.
+SQLite itself pauses for up to 100 ms: one of two busy processes would wait for seconds.
 """
 
 _NOT_WRITABLE = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH})
@@ -206,7 +206,7 @@ class SQLiteDatabase:
 def sqlite_engine(
     path: str, *, begin: str | None, threads: int = 1, busy_timeout: float = BUSY_TIMEOUT_SECONDS
 ) -> Engine:
-    """Return an engine whose transactions open with this statement (None: each stands alone)."""
+    """Return an engine whose transactions begin with this statement (None: each statement stands alone)."""
     engine = create_engine(
         "sqlite://",
         creator=lambda: sqlite3.connect(
@@ -251,7 +251,7 @@ def _is_busy(error: BaseException) -> bool:
 
 
 def _translated(error: DatabaseError | sqlite3.DatabaseError) -> Exception:
-    """Return what a driver's error means to the store; itself, if it is a fault of ours."""
+    """Return what a driver's error means to the store; the error itself, if the fault is ours."""
     cause = error.orig if isinstance(error, DatabaseError) else error
     if type(cause) not in (sqlite3.OperationalError, sqlite3.DatabaseError):
         return error
@@ -273,7 +273,7 @@ def _version_of_closed_file(path: Path) -> str | None:
 
 
 def _write_nothing(path: Path) -> None:
-    """Write what stands there to a file, to the disk: less proves nothing, and nothing less finds it full."""
+    """Write to the file on the disk what it already holds: nothing less proves that it isn't full."""
     with closing(sqlite3.connect(_uri(path, "rw"), uri=True, timeout=0, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("UPDATE alembic_version SET version_num = version_num")

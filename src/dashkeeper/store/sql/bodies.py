@@ -1,8 +1,8 @@
-"""Bodies: what of a resource may be large, stored once for each content, dropped when nothing refers to it.
+"""Bodies: the part of a resource that may be large. Each different one is stored once.
 
-That of a dashboard is its tiles, that of a content wrapper its content; the rest is the header. Each is
-the serialised message with nothing but that in it: header and body, one after the other, are the whole
-message again (protobuf messages concatenate).
+One that nothing refers to any more is deleted. The body of a dashboard is its tiles, that of a content
+wrapper its content; the rest is the header. Each is the serialised message with nothing else in it:
+header and body, one after the other, are the whole message again (protobuf messages concatenate).
 """
 
 from __future__ import annotations
@@ -97,6 +97,6 @@ def _key(write: Write, body_hash: bytes) -> dict[str, object]:
 def drop_unreferenced(conn: Connection, project_id: str, resource_id: str, hashes: set[bytes]) -> None:
     """Delete those of a resource's bodies that no state, history or answer refers to."""
     which = {"project_id": project_id, "resource_id": resource_id, "hashes": sorted(hashes)}
-    # First wait for those who are about to refer to them: the next statement then sees that they do.
+    # First wait for writes that are about to refer to them: the next statement then sees that they do.
     conn.execute(_LOCK, which)
     conn.execute(_DELETE_UNREFERENCED, which)

@@ -59,7 +59,7 @@ def check_community(conn: Connection, project_id: str, organisation_id: str, com
 
 
 def put_on_community(conn: Connection, project_id: str, organisation_id: str, community_id: str) -> None:
-    """Put the organisation on the community, unless it is on it; it stays there until the transaction ends.
+    """Put the organisation on the community, if it is on none, and hold it there until the transaction ends.
 
     Raises:
         InvalidRequestError: If it is on another one.
@@ -79,6 +79,6 @@ def put_on_community(conn: Connection, project_id: str, organisation_id: str, co
 def release(conn: Connection, project_id: str, organisation_id: str) -> None:
     """Take the organisation off its community, if no registration of it is left."""
     key = {"project_id": project_id, "organisation_id": organisation_id}
-    # First wait for those who are about to register: the next statement then sees that they did.
+    # First wait for writes that are about to register: the next statement then sees their registrations.
     conn.execute(_LOCK, key)
     conn.execute(_DELETE_UNUSED, key)

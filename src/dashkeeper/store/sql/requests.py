@@ -90,17 +90,17 @@ def remember(conn: Connection, write: Write, reply: Message, body_hash: bytes | 
 
 
 def hold_body(conn: Connection, write: Write, body_hash: bytes) -> None:
-    """See to it that a body which an answer refers to stays until the answer is kept.
+    """Keep the body that an answer refers to from being deleted before the answer is kept.
 
     Raises:
-        LostRaceError: If the state that it is of is a past one by now, and it is dropped.
+        LostRaceError: If it is deleted already, as its state is a past one by now.
     """
     if not has_body(conn, write, body_hash):
         raise LostRaceError
 
 
 def part_with_body(reply: Message) -> tuple[str, Whole] | None:
-    """Return what an answer holds that has a body, and the name of its field; None where there is no such."""
+    """Return the part of an answer that has a body, and the name of its field; None if there is none."""
     for name in ("dashboard", "content_wrapper"):
         if isinstance(part := getattr(reply, name, None), Whole):
             return name, part

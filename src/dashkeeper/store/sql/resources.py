@@ -1,4 +1,4 @@
-"""The two kinds of resources, by what the sweeping of their rows needs to know."""
+"""The two kinds of resources: what the deletion of their rows needs to know."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RESOURCES_AT_ONCE = 10
 _WALKED_AT_ONCE = 500
 _TRIMMED_AT_ONCE = 100
 _DELETED_AT_ONCE = 100
-"""Of the history of a resource that is purged: a longer one goes before it, a batch at a time."""
+"""The longest history that is deleted with its resource: a longer one goes before, a batch at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,10 @@ class Resource:
 
         Args:
             table: The resources.
-            last_number: Of these, the column with the number of the last entry of their history.
+            last_number: Their column with the number of the last entry of their history.
             history: The entries, each with a body_hash.
-            resource_id: Of these, the column with the resource's id.
-            number: Of these, the column with the entry's number: 1, 2, 3 and so on.
+            resource_id: Their column with the resource's id.
+            number: Their column with the entry's number: 1, 2, 3 and so on.
         """
         find = select(table.c.project_id, table.c.id, table.c.revision, last_number)
         is_resource = and_(
@@ -86,12 +86,12 @@ class Resource:
         return _swept(conn.execute(self._find_of_project, {"project_id": project_id}).all())
 
     def walk(self, conn: Connection, project_id: str, resource_id: str) -> Sequence[SweptRow]:
-        """Return the resources that follow a key, some of them, in the order of their keys."""
+        """Return some of the resources that follow a key, in the order of their keys."""
         after = {"after_project_id": project_id, "after_id": resource_id}
         return _swept(conn.execute(self._walk, after).all())
 
     def delete(self, conn: Connection, row: SweptRow) -> bool:
-        """Delete a locked resource and its history; of a long history only a part, and return False."""
+        """Delete a locked resource and its history, or only a part of a long history: then return False."""
         if self.trim(conn, row.project_id, row.id, row.last_number - _DELETED_AT_ONCE):
             return False  # again by a later batch: there may be more of it
         key = {"project_id": row.project_id, "resource_id": row.id}

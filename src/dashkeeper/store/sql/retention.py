@@ -68,7 +68,7 @@ def forget_expired(conn: Connection, now: int) -> int:
 def trim_some(conn: Connection, after: Cursor, kept: int) -> Cursor | None:
     """Walk some resources in the order of their keys, and trim the first with too long a history.
 
-    Return the cursor to go on after; None at the end.
+    Return the cursor to continue after; None at the end.
     """
     kind, project_id, resource_id = after
     kinds = (DASHBOARDS, REGISTRATIONS)
@@ -84,7 +84,7 @@ def trim_some(conn: Connection, after: Cursor, kept: int) -> Cursor | None:
 
 
 def _purge_dashboards(conn: Connection, rows: Sequence[SweptRow]) -> int:
-    """Purge these dashboards, but of a long history only a part; return how many were purged."""
+    """Purge these dashboards, or only a part of a long history; return how many were purged."""
     purged = 0
     for row in rows:
         if not DASHBOARDS.delete(conn, row):
@@ -98,7 +98,7 @@ def _purge_dashboards(conn: Connection, rows: Sequence[SweptRow]) -> int:
 
 
 def _purge_registrations(conn: Connection, rows: Sequence[SweptRow]) -> int:
-    """Purge these registrations, but of a long history only a part; return how many were purged."""
+    """Purge these registrations, or only a part of a long history; return how many were purged."""
     purged = 0
     for row in rows:
         key = {"project_id": row.project_id, "registration_id": row.id}

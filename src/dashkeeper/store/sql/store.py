@@ -57,7 +57,7 @@ T = TypeVar("T")
 _MAX_ATTEMPTS = 10
 _LONGEST_PAUSE_SECONDS = 0.02
 _WRITABLE_SECONDS = 1
-"""How long a proof that the database can be written holds: anybody may ask for it, and it takes the lock."""
+"""How long a proof that the database can be written holds: it takes the lock, and anybody may ask for it."""
 
 
 class SQLStore:
@@ -226,10 +226,10 @@ class SQLStore:
         return await self._write(work, f'{kind} "{write.resource_id}"')
 
     async def _write(self, work: Callable[[Connection], T], subject: str = "what is to be purged") -> T:
-        """Run a transaction, all of it again where another one stood in its way.
+        """Run a transaction, and run all of it again if another one stood in its way.
 
-        That one has changed the row first, inserted the same key first, or (told by the database)
-        ended in a deadlock with ours.
+        The other one changed the row first, inserted the same key first, or (as the database says)
+        was in a deadlock with ours.
 
         Raises:
             AbortedError: If that happened ten times.

@@ -29,9 +29,9 @@ class Found(Generic[State]):
     changed_at: int
     """When it, or what a registration shows, last changed."""
     body_hash: bytes | None
-    """Of its current body; None where it has none."""
+    """The hash of its current body; None where it has none."""
     content_number: int = 0
-    """Of a registration's current content."""
+    """The number of a registration's current content."""
 
 
 class Rows(Protocol[State, Past_co, Entry_contra]):
@@ -88,11 +88,11 @@ def write_resource(
 ) -> Reply:
     """Apply the change to the stored state and write what comes out of it.
 
-    A retry locks the resource before it reads it, so that it loses to no other write again.
+    A retry locks the resource before it reads it, so that no other write comes first again.
 
     Raises:
-        LostRaceError: If another write came between.
-        DashkeeperError: What the change or the check of a new resource raise.
+        LostRaceError: If another write came first.
+        DashkeeperError: What the change or the check of a new resource raises.
     """
     if write.request_id and (answered := recall(conn, write, reply_type)) is not None:
         return answered
@@ -108,7 +108,7 @@ def write_resource(
             if outcome.state is not None:
                 rows.check_new(conn, write, outcome.state)
     except DashkeeperError:
-        # A twin may have been committed since we looked for its answer, and be what stands in our way.
+        # The same request may have been committed since we looked for its answer, and be why ours fails.
         if write.request_id and (answered := recall(conn, write, reply_type)) is not None:
             return answered
         raise

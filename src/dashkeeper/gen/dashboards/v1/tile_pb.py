@@ -101,8 +101,8 @@ _PositionFields: TypeAlias = Literal["x", "y", "w", "h"]
 
 class Position(Message[_PositionFields]):
     """
-    Position is a rectangle on a grid of 12 columns and as many rows as are needed. Tiles may overlap: what then happens
-    (as a rule the lower one is pushed down) is for the one who draws them to say.
+    Position is a rectangle on a grid of 12 columns and as many rows as are needed. Tiles may overlap: whoever draws them
+    decides what then happens (as a rule the lower one is pushed down).
 
     ```proto
     message dashboards.v1.Position
@@ -207,7 +207,7 @@ class MarkdownTile(Message[_MarkdownTileFields]):
     Attributes:
         content:
             The text in Markdown, 0 to 100,000 bytes of UTF-8. Tabs and line breaks are its only control characters.
-            It is stored and given back as it was sent: who shows it must not trust the HTML in it.
+            It is stored and returned as it was sent: whoever shows it must not trust the HTML in it.
 
             ```proto
             string content = 1;

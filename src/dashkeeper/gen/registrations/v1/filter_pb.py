@@ -35,8 +35,8 @@ class Filter(Message[_FilterFields]):
 
     Attributes:
         technical_name:
-            The name of what is filtered by, 1 to 200 characters, unique in the content. `compartments`, `channels` and
-            `segments` have their ids shown as names. Required.
+            The name of what is filtered by, 1 to 200 characters, unique in the content. For `compartments`, `channels`
+            and `segments`, ids are shown as names. Required.
 
             ```proto
             string technical_name = 1;
@@ -116,8 +116,8 @@ class QueryFragment(Message[_QueryFragmentFields]):
             string type = 1;
             ```
         starting_object_type:
-            The kind of object that the queries start from which adapt: `ActivityEvent` stands for queries FROM ActivityEvent.
-            1 to 200 characters. Only where the type is `OTQL`. Absent: all of them adapt.
+            The kind of object from which a query must start to adapt: `ActivityEvent` stands for queries FROM ActivityEvent.
+            1 to 200 characters. Only where the type is `OTQL`. Absent: all queries adapt.
 
             ```proto
             optional string starting_object_type = 2;

@@ -179,8 +179,8 @@ class OtherSource(Message[_OtherSourceFields]):
 
     Attributes:
         type:
-            Its name, 1 to 128 characters. One that equals the name of a source or transformation that this API knows, but for
-            case, `-` and `_`, is refused, as is one of `-` and `_` alone. Required.
+            Its name, 1 to 128 characters. A name that differs only in case, `-` and `_` from that of a source or
+            transformation that this API knows is refused, as is one of `-` and `_` alone. Required.
 
             ```proto
             string type = 1;
@@ -188,7 +188,7 @@ class OtherSource(Message[_OtherSourceFields]):
         json:
             What it consists of: a JSON object, at most 100,000 bytes of UTF-8, nested at most 32 deep, without the keys `type`,
             `series_title` and `sources`. Its keys are unique. It is stored without white space, and otherwise as it was sent,
-            each number to the last digit. Empty stands for `{}`. All those of a content hold at most 20,000 values.
+            each number to the last digit. Empty stands for `{}`. All those of a content together hold at most 20,000 values.
 
             ```proto
             string json = 2;
@@ -232,13 +232,13 @@ class Precision(Enum):
             PRECISION_FULL = 1
             ```
         MEDIUM:
-            Less exact, and sooner there.
+            Less exact, but faster.
 
             ```proto
             PRECISION_MEDIUM = 2
             ```
         LOWER:
-            Least exact, and soonest there.
+            Least exact, but fastest.
 
             ```proto
             PRECISION_LOWER = 3

@@ -23,7 +23,7 @@ _IndexOptionsFields: TypeAlias = Literal["minimum_percentage", "sort", "limit"]
 
 class IndexOptions(Message[_IndexOptionsFields]):
     """
-    IndexOptions say what of an index is given.
+    IndexOptions say which part of an index is given.
 
     ```proto
     message registrations.v1.IndexOptions
@@ -31,7 +31,7 @@ class IndexOptions(Message[_IndexOptionsFields]):
 
     Attributes:
         minimum_percentage:
-            The least share, in percent, that a key has in the group or it is left out: 0 to 100. Absent: 0.
+            The least share of the group, in percent, 0 to 100: keys with a smaller one are left out. Absent: 0.
 
             ```proto
             optional double minimum_percentage = 1;
@@ -43,7 +43,7 @@ class IndexOptions(Message[_IndexOptionsFields]):
             optional registrations.v1.IndexSort sort = 2;
             ```
         limit:
-            The most keys that are given, from 1. Absent: 10.
+            How many keys are given at most, 1 or more. Absent: 10.
 
             ```proto
             optional int32 limit = 3;
@@ -143,7 +143,7 @@ _DecoratorsOptionsFields: TypeAlias = Literal["model_type", "buckets"]
 
 class DecoratorsOptions(Message[_DecoratorsOptionsFields]):
     """
-    DecoratorsOptions say what the ids are those of. At least one of the fields is set.
+    DecoratorsOptions say what the ids identify. At least one of the fields is set.
 
     ```proto
     message registrations.v1.DecoratorsOptions
@@ -151,7 +151,7 @@ class DecoratorsOptions(Message[_DecoratorsOptionsFields]):
 
     Attributes:
         model_type:
-            What the keys are the ids of. Absent: they stay as they are.
+            What the keys identify. Absent: they stay as they are.
 
             ```proto
             optional registrations.v1.ModelType model_type = 1;
@@ -240,7 +240,7 @@ class ReduceType(Enum):
             REDUCE_TYPE_MIN = 2
             ```
         SUM:
-            All of them added up.
+            Their sum.
 
             ```proto
             REDUCE_TYPE_SUM = 3
@@ -252,7 +252,7 @@ class ReduceType(Enum):
             REDUCE_TYPE_AVG = 4
             ```
         COUNT:
-            How many they are.
+            How many there are.
 
             ```proto
             REDUCE_TYPE_COUNT = 5

@@ -143,8 +143,8 @@ Global___Tile: _TypeAlias = Tile  # noqa: Y015
 
 @_typing.final
 class Position(_message.Message):
-    """Position is a rectangle on a grid of 12 columns and as many rows as are needed. Tiles may overlap: what then happens
-    (as a rule the lower one is pushed down) is for the one who draws them to say.
+    """Position is a rectangle on a grid of 12 columns and as many rows as are needed. Tiles may overlap: whoever draws them
+    decides what then happens (as a rule the lower one is pushed down).
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -214,7 +214,7 @@ class MarkdownTile(_message.Message):
     CONTENT_FIELD_NUMBER: _builtins.int
     content: _builtins.str
     """The text in Markdown, 0 to 100,000 bytes of UTF-8. Tabs and line breaks are its only control characters.
-    It is stored and given back as it was sent: who shows it must not trust the HTML in it.
+    It is stored and returned as it was sent: whoever shows it must not trust the HTML in it.
     """
     def __init__(
         self,

@@ -53,8 +53,8 @@ class Filter(_message.Message):
     QUERY_FRAGMENTS_FIELD_NUMBER: _builtins.int
     MULTI_SELECT_FIELD_NUMBER: _builtins.int
     technical_name: _builtins.str
-    """The name of what is filtered by, 1 to 200 characters, unique in the content. `compartments`, `channels` and
-    `segments` have their ids shown as names. Required.
+    """The name of what is filtered by, 1 to 200 characters, unique in the content. For `compartments`, `channels`
+    and `segments`, ids are shown as names. Required.
     """
     title: _builtins.str
     """The title shown to people, 0 to 200 characters."""
@@ -114,8 +114,8 @@ class QueryFragment(_message.Message):
     or the name of any other, 1 to 128 characters. Required.
     """
     starting_object_type: _builtins.str
-    """The kind of object that the queries start from which adapt: `ActivityEvent` stands for queries FROM ActivityEvent.
-    1 to 200 characters. Only where the type is `OTQL`. Absent: all of them adapt.
+    """The kind of object from which a query must start to adapt: `ActivityEvent` stands for queries FROM ActivityEvent.
+    1 to 200 characters. Only where the type is `OTQL`. Absent: all queries adapt.
     """
     text: _builtins.str
     """A text in the data source's own language, 1 to 100,000 bytes of UTF-8, in which `$values` stands for the values

@@ -29,9 +29,9 @@ class _PrecisionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Precision.V
     PRECISION_FULL: _Precision.ValueType  # 1
     """Exact."""
     PRECISION_MEDIUM: _Precision.ValueType  # 2
-    """Less exact, and sooner there."""
+    """Less exact, but faster."""
     PRECISION_LOWER: _Precision.ValueType  # 3
-    """Least exact, and soonest there."""
+    """Least exact, but fastest."""
 
 class Precision(_Precision, metaclass=_PrecisionEnumTypeWrapper):
     """Precision is how exact the result of a query must be."""
@@ -41,9 +41,9 @@ PRECISION_UNSPECIFIED: Precision.ValueType  # 0
 PRECISION_FULL: Precision.ValueType  # 1
 """Exact."""
 PRECISION_MEDIUM: Precision.ValueType  # 2
-"""Less exact, and sooner there."""
+"""Less exact, but faster."""
 PRECISION_LOWER: Precision.ValueType  # 3
-"""Least exact, and soonest there."""
+"""Least exact, but fastest."""
 Global___Precision: _TypeAlias = Precision  # noqa: Y015
 
 @_typing.final
@@ -175,13 +175,13 @@ class OtherSource(_message.Message):
     TYPE_FIELD_NUMBER: _builtins.int
     JSON_FIELD_NUMBER: _builtins.int
     type: _builtins.str
-    """Its name, 1 to 128 characters. One that equals the name of a source or transformation that this API knows, but for
-    case, `-` and `_`, is refused, as is one of `-` and `_` alone. Required.
+    """Its name, 1 to 128 characters. A name that differs only in case, `-` and `_` from that of a source or
+    transformation that this API knows is refused, as is one of `-` and `_` alone. Required.
     """
     json: _builtins.str
     """What it consists of: a JSON object, at most 100,000 bytes of UTF-8, nested at most 32 deep, without the keys `type`,
     `series_title` and `sources`. Its keys are unique. It is stored without white space, and otherwise as it was sent,
-    each number to the last digit. Empty stands for `{}`. All those of a content hold at most 20,000 values.
+    each number to the last digit. Empty stands for `{}`. All those of a content together hold at most 20,000 values.
     """
     def __init__(
         self,

@@ -54,11 +54,11 @@ class _ReduceTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReduceType
     REDUCE_TYPE_MIN: _ReduceType.ValueType  # 2
     """The least."""
     REDUCE_TYPE_SUM: _ReduceType.ValueType  # 3
-    """All of them added up."""
+    """Their sum."""
     REDUCE_TYPE_AVG: _ReduceType.ValueType  # 4
     """Their mean."""
     REDUCE_TYPE_COUNT: _ReduceType.ValueType  # 5
-    """How many they are."""
+    """How many there are."""
     REDUCE_TYPE_FIRST: _ReduceType.ValueType  # 6
     """The first one."""
     REDUCE_TYPE_LAST: _ReduceType.ValueType  # 7
@@ -74,11 +74,11 @@ REDUCE_TYPE_MAX: ReduceType.ValueType  # 1
 REDUCE_TYPE_MIN: ReduceType.ValueType  # 2
 """The least."""
 REDUCE_TYPE_SUM: ReduceType.ValueType  # 3
-"""All of them added up."""
+"""Their sum."""
 REDUCE_TYPE_AVG: ReduceType.ValueType  # 4
 """Their mean."""
 REDUCE_TYPE_COUNT: ReduceType.ValueType  # 5
-"""How many they are."""
+"""How many there are."""
 REDUCE_TYPE_FIRST: ReduceType.ValueType  # 6
 """The first one."""
 REDUCE_TYPE_LAST: ReduceType.ValueType  # 7
@@ -115,7 +115,7 @@ Global___ModelType: _TypeAlias = ModelType  # noqa: Y015
 
 @_typing.final
 class IndexOptions(_message.Message):
-    """IndexOptions say what of an index is given."""
+    """IndexOptions say which part of an index is given."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -123,11 +123,11 @@ class IndexOptions(_message.Message):
     SORT_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     minimum_percentage: _builtins.float
-    """The least share, in percent, that a key has in the group or it is left out: 0 to 100. Absent: 0."""
+    """The least share of the group, in percent, 0 to 100: keys with a smaller one are left out. Absent: 0."""
     sort: Global___IndexSort.ValueType
     """The order of the keys by their index. Absent: as the front end has it."""
     limit: _builtins.int
-    """The most keys that are given, from 1. Absent: 10."""
+    """How many keys are given at most, 1 or more. Absent: 10."""
     def __init__(
         self,
         *,
@@ -208,14 +208,14 @@ Global___DateOptions: _TypeAlias = DateOptions  # noqa: Y015
 
 @_typing.final
 class DecoratorsOptions(_message.Message):
-    """DecoratorsOptions say what the ids are those of. At least one of the fields is set."""
+    """DecoratorsOptions say what the ids identify. At least one of the fields is set."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_TYPE_FIELD_NUMBER: _builtins.int
     BUCKETS_FIELD_NUMBER: _builtins.int
     model_type: Global___ModelType.ValueType
-    """What the keys are the ids of. Absent: they stay as they are."""
+    """What the keys identify. Absent: they stay as they are."""
     @_builtins.property
     def buckets(self) -> Global___DecoratorsOptions:
         """The same for the keys one level down, at most 4 levels. Absent: they stay as they are."""
