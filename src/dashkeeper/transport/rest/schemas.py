@@ -65,7 +65,12 @@ _DECLARATION = re.compile(r"```proto\n.*?```", re.DOTALL)
 def message_schema(message: DescMessage) -> Schema:
     """Return the schema of a message."""
     properties = {key: field_schema(one) for key, one in form.fields(message).items()}
-    return object_schema(properties, form.mandatory(message), description=described(message))
+    spellings = form.second_spellings(message)
+    properties |= {again: properties[key] for again, key in spellings.items()}
+    schema = object_schema(properties, form.mandatory(message), description=described(message))
+    if spellings:
+        schema["not"] = {"anyOf": [{"required": [key, again]} for again, key in spellings.items()]}
+    return schema
 
 
 def components(roots: Collection[DescMessage]) -> dict[str, Schema]:
@@ -117,7 +122,7 @@ def _value_schema(field: DescField, rule: FieldRules | None) -> Schema:
         case DescFieldValueMessage(message=message) if message.type_name == _TIMESTAMP:
             return {"type": "integer", "maximum": _MAX_MILLISECONDS, "description": _MILLISECONDS}
         case DescFieldValueMessage(message=message):
-            return reference(message)
+            return _message_or_text(message)
         case DescFieldValueEnum():
             return {"type": "string", "enum": list(form.allowed_words(field).values())}
         case DescFieldValueList(element=element):
@@ -130,6 +135,13 @@ def _value_schema(field: DescField, rule: FieldRules | None) -> Schema:
             return {**_scalar_schema(scalar), **_limits(field, rule)}
         case _:
             raise TypeError(f"{field.name} is of a kind that no message of the REST form has")
+
+
+def _message_or_text(message: DescMessage) -> Schema:
+    if message.type_name != form.X_KEY:
+        return reference(message)
+    text = form.fields(message)["key"]
+    return {"oneOf": [_value_schema(text, form.rules(text)), reference(message)]}
 
 
 def _item_schema(field: DescField, element: Any, rule: FieldRules | None) -> Schema:
