@@ -15,11 +15,13 @@ from protobuf import (
     DescMessage,
     ScalarType,
 )
+from protovalidate._gen.buf.validate.validate_pb import ext_predefined
 
 from dashkeeper.gen.registrations.v1.chart_pb import Chart
 from dashkeeper.gen.registrations.v1.dataset_pb import Dataset
 from dashkeeper.gen.registrations.v1.filter_pb import DimensionFilterList, QueryFragment
 from dashkeeper.gen.registrations.v1.report_request_pb import DimensionFilter
+from dashkeeper.gen.rules.v1.rules_pb import ext_visible
 from dashkeeper.strict_json import MAX_INTEGER
 from dashkeeper.transport.rest import form
 from dashkeeper.transport.rest.paths import in_words
@@ -53,7 +55,6 @@ _KEYWORDS: Mapping[str, str] = {
 _WITHOUT_REPETITION = frozenset({"scopes", "segment_ids", "builder_ids"})
 
 _WRITTEN_IN_CODE: Mapping[str, Schema] = {
-    "title.blank": {"pattern": r"[^\t\n\v\f\r \u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000]"},
     "values_query.text": {"not": {"pattern": r"^[ \t\r\n]*[0-9]*[ \t\r\n]*$"}},
 }
 """Rules that the .proto has as expressions."""
@@ -168,6 +169,8 @@ def _scalar_schema(scalar: ScalarType) -> Schema:
 def _limits(field: DescField, rule: FieldRules | None) -> Schema:
     schema = _keywords(rule)
     if rule is not None:
+        if rule.type is not None and rule.type.field == "string" and ext_visible in rule.type.value:
+            schema["allOf"] = [{"pattern": _visible_pattern()}]
         for expression in rule.cel:
             written = _WRITTEN_IN_CODE.get(expression.id, {})
             schema |= {"allOf": [written]} if written.keys() & schema.keys() else written
@@ -176,6 +179,18 @@ def _limits(field: DescField, rule: FieldRules | None) -> Schema:
     if field.name in _WITHOUT_REPETITION:
         schema["uniqueItems"] = True
     return schema
+
+
+def _visible_pattern() -> str:
+    """Return the pattern in the expression of the rule: `!rule || this.matches('…')`.
+
+    The characters beyond U+FFFF are left out: not every regular expression of JavaScript takes them.
+    """
+    options = ext_visible.desc().proto.options
+    assert options is not None
+    expression = options[ext_predefined].cel[0].expression
+    pattern = expression.partition("'")[2].rpartition("'")[0].encode().decode("unicode_escape")
+    return re.sub(r"[\U00010000-\U0010FFFF]-?", "", pattern)
 
 
 def _keywords(rule: FieldRules | None) -> Schema:
