@@ -37,7 +37,7 @@ format: $(VENV)/.dev $(TYPESCRIPT_CLIENT)/node_modules/.installed ## Mend style 
 	@ruff check --fix
 	@ruff format
 	@cd $(TYPESCRIPT_CLIENT) && npm run --silent format
-	@buf format -w --path proto/dashboards --path proto/insights --path proto/registrations
+	@buf format -w --path proto/dashboards --path proto/insights --path proto/registrations --path proto/rules
 
 types: $(VENV)/.dev clients examples ## Check types, strictly
 	@pyright
@@ -60,7 +60,7 @@ generated-is-current: $(VENV)/.dev ## Fail if proto/ and the committed code diff
 
 proto-is-good: $(VENV)/.dev ## Lint proto/, and fail on changes that break clients of the last release
 	@buf lint
-	@buf format --diff --exit-code --path proto/dashboards --path proto/insights --path proto/registrations
+	@buf format --diff --exit-code --path proto/dashboards --path proto/insights --path proto/registrations --path proto/rules
 	@buf build -o - | buf breaking - --against proto/baseline.binpb --config buf.yaml
 
 clients: client-typescript client-python ## Build the clients' packages into clients/*/dist

@@ -38,6 +38,7 @@ from tests.registration_requests import (
     TO_PERCENTAGES,
     changed,
 )
+from tests.texts import CONTROL_CHARACTERS, CONTROL_CHARACTERS_BUT_BREAKS, INVISIBLE, LINES, VISIBLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,7 +82,6 @@ OPTIONAL_IDS: dict[str, int] = {
     f"{OPTIONS['bars']}.x_key.key": 200,
 }
 OPTIONAL_TEXTS: list[tuple[str, str, int]] = [
-    *((method, "change_message", 500) for method in WRITES),
     *((method, "etag", 128) for method in WRITES if method != "Create"),
     ("Update", "title", 200),
     ("Update", "dashboard_content_id", 128),
@@ -108,9 +108,6 @@ LONG_TEXTS = [f"{FIRST_FILTER}.values_query", f"{FRAGMENTS}[0].text", QUERY_TEXT
 ID_LISTS = [(method, name) for method in ["Create", "Update"] for name in ["segment_ids", "builder_ids"]]
 ID_ITEMS = [(method, f"{name}[1]") for method, name in ID_LISTS]
 
-CONTROL_CHARACTERS = [f"a{char}b" for char in "\x00\t\n\x1f\x7f\x80\x9f"] + ["a\n"]
-QUERY_CONTROL_CHARACTERS = [f"a{char}b" for char in "\x00\x08\x0b\x0c\x0e\x1f\x7f\x80\x9f"]
-BLANKS = ["   ", "\u00a0", "\u3000 \u2003", "\u2028"]
 UUID = "550e8400-e29b-41d4-a716-446655440000"
 BAD_UUIDS = ["again", UUID.replace("-", ""), f"{{{UUID}}}", f"{UUID}\n"]
 BAD_DATES = [ABSENT, "", "yesterday", "2026-1-31", "2026-01-31 10:00", "now-7", "now-7d/", "now/d\n", "NOW"]
@@ -215,9 +212,10 @@ BROKEN_VALUES: list[tuple[str, str, Iterable[Any]]] = [
         ("UpdateContent", path, ["", "x" * (limit + 1), *CONTROL_CHARACTERS])
         for path, limit in OPTIONAL_IDS.items()
     ),
-    *(("UpdateContent", path, ["", "é" * 50_001, *QUERY_CONTROL_CHARACTERS]) for path in LONG_TEXTS),
+    *(("UpdateContent", path, ["", "é" * 50_001, *CONTROL_CHARACTERS_BUT_BREAKS]) for path in LONG_TEXTS),
+    *((method, "change_message", ["x" * 501, *CONTROL_CHARACTERS_BUT_BREAKS]) for method in WRITES),
     *((method, path, ["", "x" * 129, *CONTROL_CHARACTERS]) for method, path in ID_ITEMS),
-    *((method, "title", BLANKS) for method in ["Create", "Update"]),
+    *((method, "title", INVISIBLE) for method in ["Create", "Update"]),
     *((method, "request_id", BAD_UUIDS) for method in WRITES),
     ("UpdateContent", f"{FIRST_FILTER}.values_query", ["701", " 7 ", "\n", "0\r\n"]),
     *((method, "scopes[0]", [0, 4, -1]) for method in ["Create", "Update"]),
@@ -403,6 +401,8 @@ VALID_VALUES: list[tuple[str, str, Iterable[Any]]] = [
     ),
     *(("UpdateContent", path, ["0", "é" * limit]) for path, limit in OPTIONAL_IDS.items()),
     *(("UpdateContent", path, ["é" * 50_000, "\t\r\na 1"]) for path in LONG_TEXTS),
+    *((method, "change_message", [ABSENT, "", "😀" * 500, *LINES]) for method in WRITES),
+    *((method, "title", VISIBLE) for method in ["Create", "Update"]),
     ("UpdateContent", f"{FIRST_FILTER}.values_query", ["701a", "7 0", "٣"]),
     *((method, name, [[], [str(number) for number in range(1_000)]]) for method, name in ID_LISTS),
     *(("UpdateContent", path, [ABSENT]) for path in ENUMS if not path.endswith(".buckets.model_type")),

@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from tests.cases import ABSENT, Case, altered, name_of
+from tests.texts import CONTROL_CHARACTERS, CONTROL_CHARACTERS_BUT_BREAKS, INVISIBLE, LINES, VISIBLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,6 +62,7 @@ REQUESTS: dict[str, Request] = {
         "pageToken": "AbC-_0=",
         "orderBy": "name desc",
         "labels": {"env": "prod", "team": ""},
+        "labelKeys": ["env", "owner"],
         "namePrefix": "Gro",
         "nameContains": "kpi",
         "showDeleted": True,
@@ -109,6 +111,8 @@ def at_key(key: str) -> str:
 # The texts: where they are, and how many characters they may have.
 QUERY = "tiles[0].insight.query"
 FILTER = f"{QUERY}.filters[0]"
+RANGE = f"{QUERY}.time_range"
+START, END = {"start": "2026-05-01T00:00:00Z"}, {"end": "2026-06-01T00:00:00Z"}
 TEXTS: dict[str, dict[str, int]] = {
     "List": {"page_token": 2048, "name_prefix": 200, "name_contains": 200, at_key("env"): 128},
     "Create": {
@@ -138,10 +142,7 @@ TEXTS: dict[str, dict[str, int]] = {
 }
 CONTENT = "tiles[1].markdown.content"
 
-# The first and the last of C0, tab and line breaks, DEL, the first and the last of C1; and a line
-# break at the end, before which some engines let `$` match.
-CONTROL_CHARACTERS = [f"a{char}b" for char in "\x00\t\n\r\x1f\x7f\x80\x9f"] + ["a\n"]
-MARKDOWN_CONTROL_CHARACTERS = [f"a{char}b" for char in "\x00\x08\x0b\x0c\x0e\x1f\x7f\x80\x9f"]
+OF_SEVERAL_LINES = {"description", "change_message"}
 
 # The ids, names, labels and UUIDs.
 BAD_IDS = ["-a", "_a", "a b", "a/b", "dashé", "dash\n", "a\x00", "a" * 65]
@@ -150,7 +151,6 @@ REQUIRED_IDS = [
     *((method, "id") for method in ["Get", "Update", "Delete", "Undelete"]),
 ]
 OPTIONAL_IDS = [("Create", "dashboard_id"), ("Create", "tiles[1].id"), ("Upsert", "tiles[1].id")]
-BLANKS = ["   ", "\u00a0", "\u3000 \u2003", "\u2028"]
 BAD_LABEL_KEYS = ["", "Env", "1st", ".env", "cost centre", "env\n", "umgebungß", "a" * 64]
 UUID = "550e8400-e29b-41d4-a716-446655440000"
 BAD_UUIDS = ["again", UUID.replace("-", ""), f"{{{UUID}}}", f"{UUID}\n", f"urn:uuid:{UUID}"]
@@ -174,14 +174,20 @@ NO_VALUE = ["OPERATOR_IS_SET", "OPERATOR_IS_NOT_SET"]
 # The rules of single values: each value at this place is reported at this place.
 BROKEN_VALUES: list[tuple[str, str, Iterable[Any]]] = [
     *((method, path, ["x" * (limit + 1)]) for method in TEXTS for path, limit in TEXTS[method].items()),
-    *((method, path, CONTROL_CHARACTERS) for method in TEXTS for path in TEXTS[method]),
-    ("Upsert", CONTENT, ["x" * 100_001, "é" * 50_001, *MARKDOWN_CONTROL_CHARACTERS]),
+    *(
+        (method, path, CONTROL_CHARACTERS_BUT_BREAKS if path in OF_SEVERAL_LINES else CONTROL_CHARACTERS)
+        for method in TEXTS
+        for path in TEXTS[method]
+    ),
+    ("Upsert", CONTENT, ["x" * 100_001, "é" * 50_001, *CONTROL_CHARACTERS_BUT_BREAKS]),
     *((method, path, BAD_IDS) for method, path in REQUIRED_IDS + OPTIONAL_IDS),
     *((method, path, [ABSENT, ""]) for method, path in REQUIRED_IDS),
-    *((method, "name", BLANKS) for method in ["Create", "Update", "Upsert"]),
+    *((method, "name", INVISIBLE) for method in ["Create", "Update", "Upsert"]),
     ("Create", "name", [ABSENT, ""]),
     *((method, at_key(key), ["prod"]) for method in WITH_LABELS for key in BAD_LABEL_KEYS),
     *((method, "labels", [{f"key{number}": "" for number in range(33)}]) for method in WITH_LABELS),
+    ("List", "label_keys", [[f"key{number}" for number in range(33)]]),
+    ("List", "label_keys[1]", BAD_LABEL_KEYS),
     *((method, "request_id", BAD_UUIDS) for method in WRITES),
     ("List", "page_size", [-1, -2147483648]),
     ("List", "order_by", ["size", "name asc", "Name", "name DESC", "name  desc", " name", "createdAt"]),
@@ -204,8 +210,6 @@ BROKEN_VALUES: list[tuple[str, str, Iterable[Any]]] = [
     ("Upsert", f"{QUERY}.events[1].name", [ABSENT, ""]),
     ("Upsert", f"{QUERY}.events", [[{"name": "page_view"}] * 21]),
     ("Upsert", f"{QUERY}.events[0].filters", [[EQUALS] * 51]),
-    ("Upsert", f"{QUERY}.time_range.start", [ABSENT]),
-    ("Upsert", f"{QUERY}.time_range.end", [ABSENT]),
     ("Upsert", f"{QUERY}.granularity", [ABSENT, "GRANULARITY_UNSPECIFIED", 99, -1]),
     ("Upsert", f"{QUERY}.aggregation", [ABSENT, "AGGREGATION_UNSPECIFIED", 99, -1]),
     ("Upsert", f"{QUERY}.breakdown.property", [ABSENT, ""]),
@@ -222,6 +226,12 @@ BROKEN_VALUES: list[tuple[str, str, Iterable[Any]]] = [
 
 # The rules between fields: what is changed, and where it is reported.
 BROKEN_RELATIONS: list[tuple[str, dict[str, Any], str]] = [
+    *(
+        ("Upsert", {RANGE: {"last": last}}, f"{RANGE}.last")
+        for last in ["0s", "59s", "59.999999999s", "-60s", "315576001s", "315576000000s"]
+    ),
+    *(("Upsert", {RANGE: {**value}}, RANGE) for value in [{}, START, END]),
+    *(("Upsert", {RANGE: {"last": "60s", **value}}, RANGE) for value in [START, END, START | END]),
     ("Upsert", {"name": ABSENT}, "name"),
     ("Upsert", {"allow_missing": ABSENT}, "name"),
     ("Update", {"name": ABSENT}, "name"),
@@ -320,6 +330,8 @@ _LABELS = {f"key{number}": "" for number in range(30)} | {"a" * 63: "b", "a_./-9
 VALID_VALUES: list[tuple[str, str, Iterable[Any]]] = [
     # No-break space, soft hyphen and byte order mark are no control characters.
     *((method, path, [" ~\u00a0\u00ad\ufeff"]) for method in TEXTS for path in TEXTS[method]),
+    *((method, path, LINES) for method in TEXTS for path in TEXTS[method] if path in OF_SEVERAL_LINES),
+    *((method, "name", VISIBLE) for method in ["Create", "Update", "Upsert"]),
     *((method, path, ["x" * limit]) for method in TEXTS for path, limit in TEXTS[method].items()),
     # Limits are characters, but for the page token's, which are bytes.
     *(
@@ -333,6 +345,7 @@ VALID_VALUES: list[tuple[str, str, Iterable[Any]]] = [
     *((method, path, [ABSENT, ""]) for method, path in OPTIONAL_IDS),
     *((method, "labels", [ABSENT, {}, _LABELS]) for method in WITH_LABELS),
     *((method, "request_id", [ABSENT, UUID.upper()]) for method in WRITES),
+    ("List", "label_keys", [ABSENT, [], ["env"], ["env", "env"], [f"key{number}" for number in range(32)]]),
     ("List", "page_size", [ABSENT, 0, 2147483647]),
     ("List", "order_by", [ABSENT, "created_at", "created_at desc", "updated_at", "updated_at desc", "name"]),
     ("Update", "update_mask", [ABSENT, "", "name", "description", "labels", "*", ",".join(["name"] * 32)]),
@@ -347,7 +360,7 @@ VALID_VALUES: list[tuple[str, str, Iterable[Any]]] = [
     ("Upsert", f"{QUERY}.events", [[{"name": "page_view"}] * 20]),
     ("Upsert", f"{QUERY}.events[0].filters", [ABSENT, [EQUALS] * 50]),
     ("Upsert", f"{QUERY}.filters", [ABSENT, [EQUALS] * 50]),
-    ("Upsert", f"{QUERY}.time_range", [ABSENT]),
+    ("Upsert", RANGE, [ABSENT, {"last": "60s"}, {"last": "604800s"}, {"last": "315576000s"}]),
     ("Upsert", f"{QUERY}.time_range.start", ["0001-01-01T00:00:00Z", "2026-05-31T23:59:59.999999999Z"]),
     ("Upsert", f"{QUERY}.time_range.end", ["9999-12-31T23:59:59.999999999Z"]),
     ("Upsert", f"{QUERY}.aggregation", ["AGGREGATION_AVERAGE"]),
@@ -386,6 +399,8 @@ CODE_RULES: list[Case] = [
         ("id-three-times", {"tiles": [NEW_TILE, *[MARKDOWN_TILE] * 3]}, {"tiles[2].id", "tiles[3].id"}),
         ("window-1.5s", {f"{QUERY}.conversion_window": "1.5s"}, {f"{QUERY}.conversion_window"}),
         ("window-1ns", {f"{QUERY}.conversion_window": "1.000000001s"}, {f"{QUERY}.conversion_window"}),
+        ("last-60.5s", {RANGE: {"last": "60.5s"}}, {f"{RANGE}.last"}),
+        ("last-1ns", {RANGE: {"last": "60.000000001s"}}, {f"{RANGE}.last"}),
     ]
 ]
 

@@ -232,7 +232,8 @@ def generate_stubs(folder: Path) -> None:
         CalledProcessError: If protoc doesn't take the files.
     """
     vendor = PROTO / "vendor"
-    files = [*(PROTO / "dashboards").rglob("*.proto"), *(PROTO / "insights").rglob("*.proto")]
+    folders = ("dashboards", "insights", "rules")
+    files = [file for folder in folders for file in (PROTO / folder).rglob("*.proto")]
     names = [*(str(file.relative_to(PROTO)) for file in files), "buf/validate/validate.proto"]
     roots = [f"-I{PROTO}", f"-I{vendor}"]
     outputs = [f"--python_out={folder}", f"--grpc_python_out={folder}"]

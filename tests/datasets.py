@@ -323,7 +323,8 @@ def datasets(kind: Kind, levels: int = _GROWN_DEPTH) -> SearchStrategy[Dataset]:
                 | decorators
             )
         case "key/values":
-            inner = percentages | _taking("join", dataset_pb.Join, datasets("key/value", below), (1, 3))
+            joined = _taking("join", dataset_pb.Join, datasets("key/value", below), (1, 3))
+            inner = joined | percentages | dates | decorators
         case "buckets":
             inner = percentages | dates | decorators
     return _dataset(leaves | inner)

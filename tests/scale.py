@@ -45,7 +45,8 @@ def make_dashboard(project_id: str, number: int) -> Dashboard:
     dashboard = Dashboard(
         id=f"{project_id}-{number * 37 % COUNT:06}",
         name=f"{'Ops' if place % 2 else 'Öps'} {place % 5_000:05}",
-        labels={"team": f"t{number % 10}", "env": "prod" if number % 2 else "dev"},
+        labels={"team": f"t{number % 10}", "env": "prod" if number % 2 else "dev"}
+        | ({"owner": f"o{number}"} if number % 3 else {}),
         created_at=times.to_timestamp(created_at),
         created_by="loader",
         updated_at=times.to_timestamp(updated_at),

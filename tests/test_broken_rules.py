@@ -9,7 +9,7 @@ import pytest
 
 from dashkeeper.gen.dashboards.v1.upsert_pb import UpsertRequest
 from tests.api import TRANSPORTS, Api
-from tests.broken_rules import BROKEN_RULES, CODE_RULES, QUERY, VALID_REQUESTS, changed
+from tests.broken_rules import BROKEN_RULES, CODE_RULES, QUERY, RANGE, VALID_REQUESTS, changed
 from tests.server import make_token
 
 if TYPE_CHECKING:
@@ -136,9 +136,9 @@ def test_time_range_that_json_cannot_write_is_refused(
 
 
 BAD_WINDOWS = {
-    "nanos": (5, 1),
-    "nanos-below": (5, -1),
-    "nanos-most": (5, 2**31 - 1),
+    "nanos": (65, 1),
+    "nanos-below": (65, -1),
+    "nanos-most": (65, 2**31 - 1),
     "seconds-most": (2**63 - 1, 0),
     "seconds-least": (-(2**63), 0),
 }
@@ -146,20 +146,20 @@ BAD_WINDOWS = {
 
 @pytest.mark.parametrize("transport", ["grpc", "connect-proto"])
 @pytest.mark.parametrize(("seconds", "nanos"), BAD_WINDOWS.values(), ids=BAD_WINDOWS)
-def test_conversion_window_of_no_whole_seconds_is_refused(
-    apis: dict[str, Api], transport: str, seconds: int, nanos: int
+@pytest.mark.parametrize("field", ["conversion_window", "time_range.last"])
+def test_duration_of_no_whole_seconds_is_refused(
+    apis: dict[str, Api], transport: str, field: str, seconds: int, nanos: int
 ) -> None:
-    request = UpsertRequest.from_json(json.dumps(changed("Upsert", {})))
+    request = UpsertRequest.from_json(json.dumps(changed("Upsert", {RANGE: {"last": "60s"}})))
     insight = request.tiles[0].insight
     assert insight is not None
     assert insight.query is not None
-    window = insight.query.conversion_window
-    assert window is not None
-    window.seconds, window.nanos = seconds, nanos
-    assert_refused(
-        apis[transport].send("Upsert", request.to_binary()),
-        {f"{QUERY}.conversion_window"},
-    )
+    time_range = insight.query.time_range
+    assert time_range is not None
+    duration = time_range.last if field == "time_range.last" else insight.query.conversion_window
+    assert duration is not None
+    duration.seconds, duration.nanos = seconds, nanos
+    assert_refused(apis[transport].send("Upsert", request.to_binary()), {f"{QUERY}.{field}"})
 
 
 @pytest.mark.parametrize("transport", LISTENERS)

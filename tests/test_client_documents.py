@@ -37,7 +37,7 @@ RPCS = {
 }
 OURS = {
     str(file.relative_to(ROOT / "proto"))
-    for folder in ("dashboards", "insights", "registrations")
+    for folder in ("dashboards", "insights", "registrations", "rules")
     for file in (ROOT / "proto" / folder).rglob("*.proto")
 }
 OPTIONS = {

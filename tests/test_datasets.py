@@ -28,8 +28,8 @@ TAKES: dict[str, tuple[range, set[str], str | None]] = {
     "ratio": (range(2, 3), {NUMBER}, NUMBER),
     "index": (range(2, 3), {KEY_VALUE}, KEY_VALUE),
     "reduce": (range(1, 2), {NUMBER, KEY_VALUE, KEY_VALUES, BUCKETS}, NUMBER),
-    "format_dates": (range(1, 2), {KEY_VALUE, BUCKETS}, None),
-    "get_decorators": (range(1, 2), {KEY_VALUE, BUCKETS}, None),
+    "format_dates": (range(1, 2), {KEY_VALUE, KEY_VALUES, BUCKETS}, None),
+    "get_decorators": (range(1, 2), {KEY_VALUE, KEY_VALUES, BUCKETS}, None),
 }
 SHOWS = {
     "METRIC": {NUMBER},

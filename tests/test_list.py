@@ -113,6 +113,27 @@ def test_list_by_labels_gives_those_that_match_all(api: Api) -> None:
     assert listed(api, labels={}) == ["a", "b", "c", "d"]
 
 
+def test_list_by_keys_of_labels_gives_those_that_have_each_whatever_its_value(api: Api) -> None:
+    create(api, "a", labels={"team": "web", "env": "prod"})
+    create(api, "b", labels={"team": "app", "old": ""})
+    create(api, "c", labels={"teams": "web"})
+    create(api, "d")
+    assert listed(api, labelKeys=["team"]) == ["a", "b"]
+    assert listed(api, labelKeys=["old"]) == ["b"]
+    assert listed(api, labelKeys=["team", "env", "team"]) == ["a"]
+    assert listed(api, labelKeys=["old", "env"]) == []
+    assert listed(api, labelKeys=["web"]) == []
+    assert listed(api, labelKeys=["team"], labels={"env": "prod"}) == ["a"]
+    assert listed(api, labelKeys=["team"], labels={"team": "app"}) == ["b"]
+    assert listed(api, labelKeys=[f"key{number}" for number in range(32)]) == []
+    assert listed(api, labelKeys=[], namePrefix="A") == ["a", "b", "c", "d"]
+    api.call("Update", {"id": "d", "labels": {"team": ""}})
+    api.call("Update", {"id": "b", "labels": {"old": ""}})
+    api.call("Delete", {"id": "a"})
+    assert listed(api, labelKeys=["team"]) == ["d"]
+    assert listed(api, labelKeys=["team"], showDeleted=True) == ["a", "d"]
+
+
 def test_list_by_labels_follows_each_write(one_api: Api) -> None:
     create(one_api, "a", labels={"team": "web"})
     one_api.call("Update", {"id": "a", "labels": {"team": "app"}})

@@ -91,7 +91,9 @@ def test_migrate_from_the_first_schema_keeps_every_row(tmp_path: Path) -> None:
     assert all(before)
     migrate_sqlite(str(path))
     assert sqlite_schema_version(str(path)) == SCHEMA
-    assert read(tile_states="bodies") == before
+    after = read(tile_states="bodies")
+    after[0] = [row[: len(before[0][0])] for row in after[0]]  # dashboards: a column was added
+    assert after == before
 
 
 def test_migrate_again_changes_nothing(tmp_path: Path) -> None:

@@ -119,6 +119,7 @@ OTHER_LISTS: dict[str, dict[str, Any]] = {
     "direction": {"orderBy": "created_at desc"},
     "column": {"orderBy": "updated_at"},
     "label": {"labels": {"env": "prod"}},
+    "label key": {"labelKeys": ["env"]},
     "prefix": {"namePrefix": "a"},
     "part": {"nameContains": "a"},
     "deleted": {"showDeleted": True},
@@ -138,6 +139,20 @@ def test_page_token_in_two_filters_that_concatenate_alike_is_refused(apis: dict[
     api = apis["grpc"]
     token = first_token(api, namePrefix="attacked")
     assert_refused(api.call("List", {"nameContains": "attacked", "pageToken": token}))
+
+
+def test_page_token_minds_the_keys_of_labels_not_their_order(apis: dict[str, Api]) -> None:
+    api = apis["grpc"]
+    labels = {"env": "prod", "team": "web"}
+    for _ in range(2):
+        assert api.call("Create", {"name": "labelled", "labels": labels}).code == "ok"
+    request = {"labelKeys": ["env", "team"], "pageSize": 1}
+    token = api.call("List", request).body["nextPageToken"]
+    assert (
+        api.call("List", {**request, "labelKeys": ["team", "env", "team"], "pageToken": token}).code == "ok"
+    )
+    for other in ([], ["env"], ["env", "team", "owner"]):
+        assert_refused(api.call("List", {**request, "labelKeys": other, "pageToken": token}))
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

@@ -67,7 +67,14 @@ FILTERS: dict[str, dict[str, Any]] = {
     "name prefix": {"name_prefix": "Ops 0"},
     "a label": {"labels": {"team": "t4"}},
     "two labels": {"labels": {"team": "t4", "env": "dev"}},
-    "everything": {"labels": {"env": "prod"}, "name_prefix": "Ops ", "show_deleted": True},
+    "a label's key": {"label_keys": ["owner"]},
+    "keys of labels": {"label_keys": ["owner", "env"], "labels": {"team": "t4"}},
+    "everything": {
+        "labels": {"env": "prod"},
+        "label_keys": ["owner"],
+        "name_prefix": "Ops ",
+        "show_deleted": True,
+    },
 }
 
 
@@ -89,6 +96,7 @@ def matches(query: DashboardQuery) -> Callable[[Dashboard], bool]:
         (query.show_deleted or dashboard.deleted_at is None)
         and dashboard.name.startswith(query.name_prefix)
         and query.labels.items() <= dashboard.labels.items()
+        and dashboard.labels.keys() >= {*query.label_keys}
     )
 
 
@@ -119,14 +127,17 @@ async def test_list_last_page_costs_what_the_first_does(
     assert [dashboard.id for dashboard in last] == [dashboard.id for dashboard in expected[-PAGE - 1 : -1]]
 
     # A prefix's matches are found by name, and sorted where another order is asked for: on each page.
+    # Those whose names aren't in NFC, which are few, are found by another index, and always sorted.
     sorts_matches = bool(query.name_prefix) and column != "name"
-    assert len(first_statements) == len(last_statements) == (2 if query.show_deleted else 1)
+    count = (2 if query.show_deleted else 1) * (2 if query.name_prefix else 1)
+    assert len(first_statements) == len(last_statements) == count
     with contextlib.closing(sqlite3.connect(database_path)) as conn:
         for statement in (*first_statements, *last_statements):
+            is_of_composed = "composed_name >=" in statement.sql
             for line in statement.plan(conn):
-                assert sorts_matches or "TEMP B-TREE" not in line, line
+                assert sorts_matches or is_of_composed or "TEMP B-TREE" not in line, line
                 assert not line.startswith("SCAN"), line
-            index = "name" if sorts_matches else column
+            index = "composed_name" if is_of_composed else "name" if sorts_matches else column
             assert any(f"dashboards_by_{index} " in line for line in statement.plan(conn))
         first_steps = sum(statement.steps(conn) for statement in first_statements)
         last_steps = sum(statement.steps(conn) for statement in last_statements)

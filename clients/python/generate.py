@@ -3,7 +3,7 @@
 
 Run by `make generate`. A process has one default pool of descriptors, in which no file and no message may
 be there twice. So the files and packages get names of their own (docs/decisions/0012), and the validation
-rules, which only the server needs, are left out together with their import of buf/validate.
+rules, which only the server needs, are left out together with their imports.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PROTO = Path(__file__).parents[2] / "proto"
 PACKAGES = ("dashboards/v1", "insights/v1", "registrations/v1")
+RULES = ("buf/", "rules/")
 PREFIX = "dashkeeper_client.gen"
 FOLDER = PREFIX.replace(".", "/")
 
@@ -78,7 +79,7 @@ def is_ours(file: FileDescriptorProto) -> bool:
 
 def move_files(files: FileDescriptorSet) -> None:
     """Put our files below PREFIX, and drop the validation rules: to this program they are unknown options."""
-    kept = [file for file in files.file if not file.name.startswith("buf/")]
+    kept = [file for file in files.file if not file.name.startswith(RULES)]
     del files.file[:]
     files.file.extend(kept)
     for file in files.file:
@@ -89,7 +90,7 @@ def move_files(files: FileDescriptorSet) -> None:
         imports = [
             f"{FOLDER}/{name}" if name.startswith(PACKAGES) else name
             for name in file.dependency
-            if not name.startswith("buf/")
+            if not name.startswith(RULES)
         ]
         file.dependency[:] = imports
 

@@ -58,5 +58,12 @@ class _TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 # logging's own name
-        fields = " ".join(f"{name}={value!s}" for name, value in _extra(record).items() if value != "")
+        fields = " ".join(
+            f"{name}={_on_a_line(str(value))}" for name, value in _extra(record).items() if value != ""
+        )
         return f"{super().formatMessage(record)} {fields}".rstrip()
+
+
+def _on_a_line(text: str) -> str:
+    """Return a text as it is, or as a JSON string where it would end the line or move the cursor."""
+    return text if text.isprintable() else json.dumps(text)

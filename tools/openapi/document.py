@@ -36,8 +36,9 @@ _ABOUT = """\
 Dashboards registered in places of organisations, and their contents. Beside this form there are the
 RPCs of registrations.v1.RegistrationsService, over the same data.
 
-Words of enumerations are read in any case and written as they stand here. Keys and parameters that
-aren't described here, keys that stand twice, and null are refused. HEAD is served where GET is.
+Words of enumerations are read in any case and written as they stand here. The keys of chart options are
+read in snake_case and in camelCase, and written in snake_case. Keys and parameters that aren't described
+here, keys that stand twice, and null are refused. HEAD is served where GET is.
 A body has at most 4 MiB, unless the server is set otherwise; it may be compressed by gzip.
 """
 

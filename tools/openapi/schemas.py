@@ -15,12 +15,14 @@ from protobuf import (
     DescMessage,
     ScalarType,
 )
+from protovalidate._gen.buf.validate.validate_pb import ext_predefined
 from tools.openapi.comments import comment, field_comments
 
 from dashkeeper.gen.registrations.v1.chart_pb import Chart
 from dashkeeper.gen.registrations.v1.dataset_pb import Dataset
 from dashkeeper.gen.registrations.v1.filter_pb import DimensionFilterList, QueryFragment
 from dashkeeper.gen.registrations.v1.report_request_pb import DimensionFilter
+from dashkeeper.gen.rules.v1.rules_pb import ext_visible
 from dashkeeper.strict_json import MAX_INTEGER
 from dashkeeper.transport.rest import form
 from dashkeeper.transport.rest.paths import in_words
@@ -54,7 +56,6 @@ _KEYWORDS: Mapping[str, str] = {
 _WITHOUT_REPETITION = frozenset({"scopes", "segment_ids", "builder_ids"})
 
 _WRITTEN_IN_CODE: Mapping[str, Schema] = {
-    "title.blank": {"pattern": r"[^\t\n\v\f\r \u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000]"},
     "values_query.text": {"not": {"pattern": r"^[ \t\r\n]*[0-9]*[ \t\r\n]*$"}},
 }
 """Rules that the .proto has as expressions."""
@@ -63,7 +64,12 @@ _WRITTEN_IN_CODE: Mapping[str, Schema] = {
 def message_schema(message: DescMessage) -> Schema:
     """Return the schema of a message."""
     properties = {key: field_schema(one) for key, one in form.fields(message).items()}
-    return object_schema(properties, form.mandatory(message), description=described(message))
+    spellings = form.second_spellings(message)
+    properties |= {again: properties[key] for again, key in spellings.items()}
+    schema = object_schema(properties, form.mandatory(message), description=described(message))
+    if spellings:
+        schema["not"] = {"anyOf": [{"required": [key, again]} for again, key in spellings.items()]}
+    return schema
 
 
 def components(roots: Collection[DescMessage]) -> dict[str, Schema]:
@@ -113,7 +119,7 @@ def _value_schema(field: DescField, rule: FieldRules | None) -> Schema:
         case DescFieldValueMessage(message=message) if message.type_name == _TIMESTAMP:
             return {"type": "integer", "maximum": _MAX_MILLISECONDS, "description": _MILLISECONDS}
         case DescFieldValueMessage(message=message):
-            return reference(message)
+            return _message_or_text(message)
         case DescFieldValueEnum():
             return {"type": "string", "enum": list(form.allowed_words(field).values())}
         case DescFieldValueList(element=element):
@@ -126,6 +132,13 @@ def _value_schema(field: DescField, rule: FieldRules | None) -> Schema:
             return {**_scalar_schema(scalar), **_limits(field, rule)}
         case _:
             raise TypeError(f"{field.name} is of a kind that no message of the REST form has")
+
+
+def _message_or_text(message: DescMessage) -> Schema:
+    if message.type_name != form.X_KEY:
+        return reference(message)
+    text = form.fields(message)["key"]
+    return {"oneOf": [_value_schema(text, form.rules(text)), reference(message)]}
 
 
 def _item_schema(field: DescField, element: Any, rule: FieldRules | None) -> Schema:
@@ -152,6 +165,8 @@ def _scalar_schema(scalar: ScalarType) -> Schema:
 def _limits(field: DescField, rule: FieldRules | None) -> Schema:
     schema = _keywords(rule)
     if rule is not None:
+        if rule.type is not None and rule.type.field == "string" and ext_visible in rule.type.value:
+            schema["allOf"] = [{"pattern": _visible_pattern()}]
         for expression in rule.cel:
             written = _WRITTEN_IN_CODE.get(expression.id, {})
             schema |= {"allOf": [written]} if written.keys() & schema.keys() else written
@@ -160,6 +175,18 @@ def _limits(field: DescField, rule: FieldRules | None) -> Schema:
     if field.name in _WITHOUT_REPETITION:
         schema["uniqueItems"] = True
     return schema
+
+
+def _visible_pattern() -> str:
+    """Return the pattern in the expression of the rule: `!rule || this.matches('…')`.
+
+    The characters beyond U+FFFF are left out: not every regular expression of JavaScript takes them.
+    """
+    options = ext_visible.desc().proto.options
+    assert options is not None
+    expression = options[ext_predefined].cel[0].expression
+    pattern = expression.partition("'")[2].rpartition("'")[0].encode().decode("unicode_escape")
+    return re.sub(r"[\U00010000-\U0010FFFF]-?", "", pattern)
 
 
 def _keywords(rule: FieldRules | None) -> Schema:

@@ -69,7 +69,13 @@ class Dashboards:
     async def list(self, request: ListRequest, ctx: Context, /) -> ListResponse:
         """Give the project's dashboards without their tiles, a page at a time (AIP-132, AIP-158)."""
         column, _, direction = (request.order_by or "created_at").partition(" ")
-        filters = [request.labels, request.name_prefix, request.name_contains, request.show_deleted]
+        filters = [
+            request.labels,
+            sorted({*request.label_keys}),
+            request.name_prefix,
+            request.name_contains,
+            request.show_deleted,
+        ]
         identity = ["DashboardsService/List", self._caller.project_id, column, direction, filters]
         after = None
         if request.page_token:
@@ -80,6 +86,7 @@ class Dashboards:
                 order_by=cast("OrderColumn", column),
                 descending=direction == "desc",
                 labels=request.labels,
+                label_keys=request.label_keys,
                 name_prefix=request.name_prefix,
                 name_contains=request.name_contains,
                 show_deleted=request.show_deleted,

@@ -72,8 +72,8 @@ TRANSFORMATIONS: Mapping[str, Transformation] = {
     "ratio": Transformation(2, 2, _NUMBER, Kind.NUMBER),
     "index": Transformation(2, 2, _KEY_VALUE, Kind.KEY_VALUE),
     "reduce": Transformation(1, 1, _ANY, Kind.NUMBER),
-    "format_dates": Transformation(1, 1, _KEYS, None),
-    "get_decorators": Transformation(1, 1, _KEYS, None),
+    "format_dates": Transformation(1, 1, _KEYS_OR_SERIES, None),
+    "get_decorators": Transformation(1, 1, _KEYS_OR_SERIES, None),
 }
 """By the field of a Dataset that holds it."""
 

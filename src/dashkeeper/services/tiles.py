@@ -30,6 +30,7 @@ def problems(tiles: Sequence[Tile]) -> Iterator[Violation]:
             if query.time_range is not None:
                 yield from _timestamp_problems(query.time_range.start, f"{path}.time_range.start")
                 yield from _timestamp_problems(query.time_range.end, f"{path}.time_range.end")
+                yield from _duration_problems(query.time_range.last, f"{path}.time_range.last")
             yield from _duration_problems(query.conversion_window, f"{path}.conversion_window")
 
 

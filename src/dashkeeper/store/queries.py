@@ -24,8 +24,11 @@ class DashboardQuery:
     descending: bool = False
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     """All must match."""
+    label_keys: Sequence[str] = ()
+    """There must be a label of each of these keys."""
     name_prefix: str = ""
     name_contains: str = ""
+    """Both compare in NFC, the second without case."""
     show_deleted: bool = False
     after: tuple[str | int, str] | None = None
     """The sort column's value (times in microseconds) and the id of the last one seen."""

@@ -21,6 +21,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    text,
 )
 
 metadata = MetaData()
@@ -34,18 +35,25 @@ dashboards = Table(
     Column("id", Text, nullable=False),
     Column("deleted", SmallInteger, nullable=False),  # 0 live, 1 deleted
     Column("name", Text, nullable=False),
-    Column("folded_name", Text, nullable=False),  # casefolded, for name_contains
+    Column("folded_name", Text, nullable=False),  # without case and in NFC, for name_contains
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("purge_at", BigInteger),  # set on a deleted one
     Column("revision", BigInteger, nullable=False),
     Column("header", LargeBinary, nullable=False),  # dashboards.v1.Dashboard without tiles
     Column("body_hash", LargeBinary, nullable=False),  # of its tiles
+    Column("composed_name", Text),  # the name in NFC, for name_prefix; set where the name isn't in NFC
     PrimaryKeyConstraint("project_id", "id"),
     Index("dashboards_by_created_at", "project_id", "deleted", "created_at", "id"),
     Index("dashboards_by_updated_at", "project_id", "deleted", "updated_at", "id"),
     Index("dashboards_by_purge_at", "purge_at"),
     Index("dashboards_by_name", "project_id", "deleted", "name", "id"),
+    Index(
+        "dashboards_by_composed_name",
+        *("project_id", "deleted", "composed_name"),
+        sqlite_where=text("composed_name IS NOT NULL"),
+        postgresql_where=text("composed_name IS NOT NULL"),
+    ),
 )
 
 bodies = Table(
@@ -125,7 +133,7 @@ registrations = Table(
     Column("organisation_id", Text, nullable=False),
     Column("archived", SmallInteger, nullable=False),  # 0 or 1
     Column("title", Text, nullable=False),
-    Column("folded_title", Text, nullable=False),  # casefolded, for title_contains
+    Column("folded_title", Text, nullable=False),  # without case and in NFC, for title_contains
     Column("purge_at", BigInteger),  # set on a deleted one
     Column("revision", BigInteger, nullable=False),  # counts its changes
     Column("content_number", BigInteger, nullable=False),  # of the current content; 0 before the first

@@ -16,7 +16,7 @@ from dashkeeper.errors import ConfigError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 """The version of the schema that this version of Dashkeeper needs: the newest in `versions/`."""
 
 

@@ -6,13 +6,14 @@ import hashlib
 from copy import copy
 from typing import TYPE_CHECKING, TypeAlias
 
-from sqlalchemy import and_, bindparam, delete, exists, insert, select, tuple_, update
+from sqlalchemy import and_, bindparam, delete, exists, insert, literal_column, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from dashkeeper.gen.dashboards.v1.dashboard_pb import Dashboard
 from dashkeeper.store.queries import DashboardPage
 from dashkeeper.store.sql.bodies import body_of, header_of, refers_to_body, store_body
 from dashkeeper.store.sql.history import get_revision
+from dashkeeper.store.sql.names import composed, folded
 from dashkeeper.store.sql.requests import LostRaceError
 from dashkeeper.store.sql.resources import DASHBOARDS
 from dashkeeper.store.sql.writes import Found
@@ -67,12 +68,16 @@ def get_dashboard(conn: Connection, project_id: str, dashboard_id: str) -> Dashb
 def list_dashboards(conn: Connection, project_id: str, query: DashboardQuery) -> DashboardPage:
     """Return a page of dashboards without tiles.
 
-    Live and deleted ones are read apart, each along an index in the query's order, and merged.
+    Live and deleted ones are read apart, each along an index in the query's order, and merged; so are
+    those whose names are found by their NFC and those whose names are in NFC.
     """
     found: list[tuple[str | int, str, bytes]] = []
-    for deleted in (0, 1) if query.show_deleted else (0,):
-        found += _list(conn, project_id, query, deleted)
-    if query.show_deleted:
+    table = dashboards.c
+    names = (table.name, table.composed_name) if query.name_prefix else (table.name,)
+    parts = [(deleted, name) for deleted in ((0, 1) if query.show_deleted else (0,)) for name in names]
+    for deleted, name in parts:
+        found += _list(conn, project_id, query, deleted, name)
+    if len(parts) > 1:
         # In Python, text sorts by code points, which is the order of its UTF-8 bytes.
         found.sort(key=lambda row: row[:2], reverse=query.descending)
     page: list[Dashboard] = []
@@ -86,14 +91,14 @@ def list_dashboards(conn: Connection, project_id: str, query: DashboardQuery) ->
 
 
 def _list(
-    conn: Connection, project_id: str, query: DashboardQuery, deleted: int
+    conn: Connection, project_id: str, query: DashboardQuery, deleted: int, name: ColumnElement[str]
 ) -> list[tuple[str | int, str, bytes]]:
     table = dashboards.c
     column: ColumnElement[str | int] = table[query.order_by]
-    if query.name_prefix and query.order_by != "name":
+    if query.name_prefix and column is not name:
         # Always find by the name's index, then sort (an expression has no index): the database
         # might walk the whole order instead, for pages of a prefix that few names have.
-        column = column + 0
+        column = column.op("||")(literal_column("''")) if query.order_by == "name" else column + 0
     statement = select(column, table.id, table.header).where(
         table.project_id == project_id, table.deleted == deleted
     )
@@ -101,22 +106,18 @@ def _list(
         here, last = tuple_(column, table.id), tuple_(*query.after)
         statement = statement.where(here < last if query.descending else here > last)
     if query.name_prefix:
-        statement = statement.where(table.name >= query.name_prefix)
-        if (end := _after_prefix(query.name_prefix)) is not None:
-            statement = statement.where(table.name < end)
+        prefix = composed(query.name_prefix)
+        statement = statement.where(name >= prefix)
+        if (end := _after_prefix(prefix)) is not None:
+            statement = statement.where(name < end)
+        if name is table.name:
+            statement = statement.where(table.composed_name.is_(None))
     if query.name_contains:
-        folded = query.name_contains.casefold()
-        statement = statement.where(table.folded_name.contains(folded, autoescape=True))
+        statement = statement.where(table.folded_name.contains(folded(query.name_contains), autoescape=True))
     for key, value in query.labels.items():
-        label = dashboard_labels.c
-        statement = statement.where(
-            exists().where(
-                label.project_id == table.project_id,
-                label.dashboard_id == table.id,
-                label.key == key,
-                label.value == value,
-            )
-        )
+        statement = statement.where(_has_label(key, dashboard_labels.c.value == value))
+    for key in sorted({*query.label_keys} - query.labels.keys()):
+        statement = statement.where(_has_label(key))
     order = (column.desc(), table.id.desc()) if query.descending else (column, table.id)
     rows: list[tuple[str | int, str, bytes]] = []
     size = 0
@@ -127,6 +128,16 @@ def _list(
         if size > query.max_bytes and len(rows) > 1:
             break
     return rows
+
+
+def _has_label(key: str, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    label = dashboard_labels.c
+    return exists().where(
+        label.project_id == dashboards.c.project_id,
+        label.dashboard_id == dashboards.c.id,
+        label.key == key,
+        *conditions,
+    )
 
 
 def _after_prefix(prefix: str) -> str | None:
@@ -229,7 +240,8 @@ def _columns(state: Dashboard) -> dict[str, object]:
     return {
         "deleted": int(state.deleted_at is not None),
         "name": state.name,
-        "folded_name": state.name.casefold(),
+        "folded_name": folded(state.name),
+        "composed_name": nfc if (nfc := composed(state.name)) != state.name else None,
         "created_at": to_microseconds(state.created_at),
         "updated_at": to_microseconds(state.updated_at),
         "purge_at": to_microseconds(state.purge_at) if state.purge_at is not None else None,

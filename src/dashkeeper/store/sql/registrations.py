@@ -13,6 +13,7 @@ from dashkeeper.gen.registrations.v1.registration_pb import DashboardRegistratio
 from dashkeeper.store.queries import RegistrationPage
 from dashkeeper.store.sql.bodies import body_of, header_of, refers_to_body, store_body
 from dashkeeper.store.sql.contents import find_content
+from dashkeeper.store.sql.names import folded
 from dashkeeper.store.sql.organisations import check_community, put_on_community
 from dashkeeper.store.sql.requests import LostRaceError
 from dashkeeper.store.sql.resources import REGISTRATIONS
@@ -127,8 +128,9 @@ def _filtered(statement: S, project_id: str, query: RegistrationQuery) -> S:
     if query.archived is not None:
         statement = statement.where(table.archived == int(query.archived))
     if query.title_contains:
-        folded = query.title_contains.casefold()
-        statement = statement.where(table.folded_title.contains(folded, autoescape=True))
+        statement = statement.where(
+            table.folded_title.contains(folded(query.title_contains), autoescape=True)
+        )
     if query.scope is not None:
         place = registration_places.c
         shown = [
@@ -258,7 +260,7 @@ def _columns(state: DashboardRegistration, content_number: int) -> dict[str, obj
         "organisation_id": state.organisation_id,
         "archived": int(state.archived),
         "title": state.title,
-        "folded_title": state.title.casefold(),
+        "folded_title": folded(state.title),
         "purge_at": to_microseconds(state.purge_at) if state.purge_at is not None else None,
         "content_number": content_number,
         "header": state.to_binary(),

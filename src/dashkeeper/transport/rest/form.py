@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from protobuf import DescFieldValueEnum, DescFieldValueList, DescFieldValueMessage, DescFieldValueScalar
 from protovalidate._gen.buf.validate.validate_pb import FieldRules, ext_field
 
+from dashkeeper.gen.registrations.v1.chart_options_pb import XKey
 from dashkeeper.gen.registrations.v1.chart_pb import Chart, ChartType
 from dashkeeper.gen.registrations.v1.dataset_pb import Dataset
 from dashkeeper.gen.registrations.v1.filter_pb import QueryFragment
@@ -28,6 +29,7 @@ DATASET = Dataset.desc().type_name
 CHART = Chart.desc().type_name
 QUERY_FRAGMENT = QueryFragment.desc().type_name
 OTHER_SOURCE = OtherSource.desc().type_name
+X_KEY = XKey.desc().type_name
 
 _SPELLINGS: Mapping[str, Callable[[str], str]] = {
     "ChartType": str.capitalize,
@@ -114,6 +116,17 @@ def key(field: DescField) -> str:
 def fields(message: DescMessage) -> Mapping[str, DescField]:
     """Return a message's fields by their keys."""
     return {key(field): field for field in message.fields}
+
+
+@cache
+def second_spellings(message: DescMessage) -> Mapping[str, str]:
+    """Return the camelCase keys that a message is read with too, each with the key that it stands for.
+
+    The known front end writes both in the options of charts.
+    """
+    if message.file is not XKey.desc().file:
+        return {}
+    return {field.json_name: key(field) for field in message.fields if field.json_name != key(field)}
 
 
 @cache

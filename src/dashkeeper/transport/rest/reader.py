@@ -18,6 +18,7 @@ from protobuf import (
 
 from dashkeeper.bounds import MAX_DEPTH, check_items, check_json
 from dashkeeper.errors import MAX_VIOLATIONS, InvalidRequestError, Violation
+from dashkeeper.gen.registrations.v1.chart_options_pb import XKey
 from dashkeeper.gen.registrations.v1.chart_pb import Chart
 from dashkeeper.gen.registrations.v1.dataset_pb import Dataset
 from dashkeeper.gen.registrations.v1.filter_pb import DimensionFilterList, QueryFragment
@@ -92,6 +93,8 @@ class _Reader:
         self.problems: list[Violation] = []
 
     def message(self, value: Any, desc: DescMessage, path: str) -> Message:
+        if desc.type_name == form.X_KEY and isinstance(value, str):
+            return XKey(key=value)
         result = desc.type()
         if not self.is_object(value, path):
             return result
@@ -117,14 +120,17 @@ class _Reader:
     ) -> None:
         """Set a message's fields to an object's members, but for those ignored."""
         first_of: dict[str, str] = {}
+        spellings = form.second_spellings(message.desc())
         for key, inner in value.items():
             if key in ignored:
                 continue
-            field = fields.get(key)
+            field = fields.get(spellings.get(key, key))
             if field is None:
                 self._problem(member(path, key), "is not a key here: leave it out")
             elif inner is None:
                 self._problem(member(path, key), "must not be null: leave it out")
+            elif (first := first_of.setdefault(field.name, key)) != key:
+                self._problem(member(path, key), f"says the same as {first}: leave one of them out")
             else:
                 oneof = getattr(field.value, "oneof", None)
                 choice = field.name if oneof is None else oneof.name

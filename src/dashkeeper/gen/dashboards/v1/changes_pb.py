@@ -17,6 +17,7 @@ from protobuf.wkt.google.protobuf import field_mask_pb
 from protovalidate._gen.buf.validate import validate_pb
 
 from . import dashboard_pb, tile_pb
+from ...rules.v1 import rules_pb
 
 if TYPE_CHECKING:
     from protobuf import DescFile
@@ -38,7 +39,7 @@ class CreateRequest(Message[_CreateRequestFields]):
 
     Attributes:
         name:
-            The name, 1 to 200 characters, not only white space. Required. It need not be unique.
+            The name, 1 to 200 characters, at least one of them visible. Required. It need not be unique.
 
             ```proto
             string name = 1;
@@ -51,7 +52,7 @@ class CreateRequest(Message[_CreateRequestFields]):
             string dashboard_id = 2;
             ```
         description:
-            What the dashboard is for, 0 to 2,000 characters.
+            What the dashboard is for, 0 to 2,000 characters, tabs and line breaks too.
 
             ```proto
             string description = 3;
@@ -77,7 +78,7 @@ class CreateRequest(Message[_CreateRequestFields]):
             string request_id = 12;
             ```
         change_message:
-            Why the change is made, 0 to 500 characters, kept in the dashboard's history.
+            Why the change is made, 0 to 500 characters, tabs and line breaks too, kept in the dashboard's history.
 
             ```proto
             string change_message = 13;
@@ -168,13 +169,13 @@ class UpdateRequest(Message[_UpdateRequestFields]):
             string id = 1;
             ```
         name:
-            The new name, 1 to 200 characters, not only white space.
+            The new name, 1 to 200 characters, at least one of them visible.
 
             ```proto
             string name = 2;
             ```
         description:
-            The new description, 0 to 2,000 characters.
+            The new description, 0 to 2,000 characters, tabs and line breaks too.
 
             ```proto
             string description = 3;
@@ -201,7 +202,7 @@ class UpdateRequest(Message[_UpdateRequestFields]):
             string request_id = 12;
             ```
         change_message:
-            Why the change is made, 0 to 500 characters, kept in the dashboard's history.
+            Why the change is made, 0 to 500 characters, tabs and line breaks too, kept in the dashboard's history.
 
             ```proto
             string change_message = 13;
@@ -308,7 +309,7 @@ class DeleteRequest(Message[_DeleteRequestFields]):
             string request_id = 12;
             ```
         change_message:
-            Why the change is made, 0 to 500 characters, kept in the dashboard's history.
+            Why the change is made, 0 to 500 characters, tabs and line breaks too, kept in the dashboard's history.
 
             ```proto
             string change_message = 13;
@@ -395,7 +396,7 @@ class UndeleteRequest(Message[_UndeleteRequestFields]):
             string request_id = 12;
             ```
         change_message:
-            Why the change is made, 0 to 500 characters, kept in the dashboard's history.
+            Why the change is made, 0 to 500 characters, tabs and line breaks too, kept in the dashboard's history.
 
             ```proto
             string change_message = 13;
@@ -471,12 +472,13 @@ class UndeleteResponse(Message[_UndeleteResponseFields]):
 
 
 _DESC = file_desc(
-    b'\n\x1bdashboards/v1/changes.proto\x12\rdashboards.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ddashboards/v1/dashboard.proto\x1a\x18dashboards/v1/tile.proto\x1a google/protobuf/field_mask.proto"\xf6\x05\n\rCreateRequest\x12\xb5\x01\n\x04name\x18\x01 \x01(\tR\x04nameB\xa0\x01\xbaH\x9c\x01\xba\x01w\n\nname.blank\x12\x1cmust not be only white space\x1aKthis.matches(\'[^ \\u00A0\\u1680\\u2000-\\u200A\\u2028\\u2029\\u202F\\u205F\\u3000]\')\xc8\x01\x01r\x1d\x18\xc8\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12M\n\x0cdashboard_id\x18\x02 \x01(\tR\x0bdashboardIdB*\xbaH\'\xd8\x01\x01r"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$\x12D\n\x0bdescription\x18\x03 \x01(\tR\x0bdescriptionB"\xbaH\x1fr\x1d\x18\xd0\x0f2\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12\x8a\x01\n\x06labels\x18\x04 \x03(\x0b2(.dashboards.v1.CreateRequest.LabelsEntryR\x06labelsBH\xbaHE\x9a\x01B\x10 "\x1dr\x1b2\x19^[a-z][a-z0-9_./-]{0,62}$*\x1fr\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x124\n\x05tiles\x18\x05 \x03(\x0b2\x13.dashboards.v1.TileR\x05tilesB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03\x12*\n\nrequest_id\x18\x0c \x01(\tR\trequestIdB\x0b\xbaH\x08\xd8\x01\x01r\x03\xb0\x01\x01\x12I\n\x0echange_message\x18\r \x01(\tR\rchangeMessageB"\xbaH\x1fr\x1d\x18\xf4\x032\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12#\n\rvalidate_only\x18\x0e \x01(\x08R\x0cvalidateOnly\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"P\n\x0eCreateResponse\x12>\n\tdashboard\x18\x01 \x01(\x0b2\x18.dashboards.v1.DashboardR\tdashboardB\x06\xbaH\x03\xc8\x01\x01"\x9a\t\n\rUpdateRequest\x12:\n\x02id\x18\x01 \x01(\tR\x02idB*\xbaH\'\xc8\x01\x01r"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$\x12\xb5\x01\n\x04name\x18\x02 \x01(\tR\x04nameB\xa0\x01\xbaH\x9c\x01\xba\x01w\n\nname.blank\x12\x1cmust not be only white space\x1aKthis.matches(\'[^ \\u00A0\\u1680\\u2000-\\u200A\\u2028\\u2029\\u202F\\u205F\\u3000]\')\xd8\x01\x01r\x1d\x18\xc8\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12D\n\x0bdescription\x18\x03 \x01(\tR\x0bdescriptionB"\xbaH\x1fr\x1d\x18\xd0\x0f2\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12\x8a\x01\n\x06labels\x18\x04 \x03(\x0b2(.dashboards.v1.UpdateRequest.LabelsEntryR\x06labelsBH\xbaHE\x9a\x01B\x10 "\x1dr\x1b2\x19^[a-z][a-z0-9_./-]{0,62}$*\x1fr\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12\xe3\x01\n\x0bupdate_mask\x18\x05 \x01(\x0b2\x1a.google.protobuf.FieldMaskR\nupdateMaskB\xa5\x01\xbaH\xa1\x01\xba\x01\x9d\x01\n\x11update_mask.paths\x12-must only hold name, description, labels or *\x1aYthis.paths.size() <= 32 && this.paths.all(p, p in [\'name\', \'description\', \'labels\', \'*\'])\x12*\n\nrequest_id\x18\x0c \x01(\tR\trequestIdB\x0b\xbaH\x08\xd8\x01\x01r\x03\xb0\x01\x01\x12I\n\x0echange_message\x18\r \x01(\tR\rchangeMessageB"\xbaH\x1fr\x1d\x18\xf4\x032\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12#\n\rvalidate_only\x18\x0e \x01(\x08R\x0cvalidateOnly\x126\n\x04etag\x18\x0f \x01(\tR\x04etagB"\xbaH\x1fr\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:\xcc\x01\xbaH\xc8\x01\x1a\xc5\x01\n\x0bupdate.name\x12,must not be empty where update_mask names it\x1a\x87\x01this.name != \'\' || !has(this.update_mask) || this.update_mask.paths.size() > 32|| !this.update_mask.paths.exists(p, p in [\'name\', \'*\'])"P\n\x0eUpdateResponse\x12>\n\tdashboard\x18\x01 \x01(\x0b2\x18.dashboards.v1.DashboardR\tdashboardB\x06\xbaH\x03\xc8\x01\x01"\x9f\x02\n\rDeleteRequest\x12:\n\x02id\x18\x01 \x01(\tR\x02idB*\xbaH\'\xc8\x01\x01r"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$\x12*\n\nrequest_id\x18\x0c \x01(\tR\trequestIdB\x0b\xbaH\x08\xd8\x01\x01r\x03\xb0\x01\x01\x12I\n\x0echange_message\x18\r \x01(\tR\rchangeMessageB"\xbaH\x1fr\x1d\x18\xf4\x032\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12#\n\rvalidate_only\x18\x0e \x01(\x08R\x0cvalidateOnly\x126\n\x04etag\x18\x0f \x01(\tR\x04etagB"\xbaH\x1fr\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$"\x10\n\x0eDeleteResponse"\xa1\x02\n\x0fUndeleteRequest\x12:\n\x02id\x18\x01 \x01(\tR\x02idB*\xbaH\'\xc8\x01\x01r"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$\x12*\n\nrequest_id\x18\x0c \x01(\tR\trequestIdB\x0b\xbaH\x08\xd8\x01\x01r\x03\xb0\x01\x01\x12I\n\x0echange_message\x18\r \x01(\tR\rchangeMessageB"\xbaH\x1fr\x1d\x18\xf4\x032\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12#\n\rvalidate_only\x18\x0e \x01(\x08R\x0cvalidateOnly\x126\n\x04etag\x18\x0f \x01(\tR\x04etagB"\xbaH\x1fr\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$"R\n\x10UndeleteResponse\x12>\n\tdashboard\x18\x01 \x01(\x0b2\x18.dashboards.v1.DashboardR\tdashboardB\x06\xbaH\x03\xc8\x01\x01b\x06proto3',
+    b'\n\x1bdashboards/v1/changes.proto\x12\rdashboards.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ddashboards/v1/dashboard.proto\x1a\x18dashboards/v1/tile.proto\x1a google/protobuf/field_mask.proto\x1a\x14rules/v1/rules.proto"\xa1\x05\n\rCreateRequest\x12?\n\x04name\x18\x01 \x01(\tR\x04nameB+\xbaH(\xc8\x01\x01r#\x80\xb3\xdf\x8a\x03\x01\x18\xc8\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12M\n\x0cdashboard_id\x18\x02 \x01(\tR\x0bdashboardIdB*\xbaH\'\xd8\x01\x01r"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$\x12U\n\x0bdescription\x18\x03 \x01(\tR\x0bdescriptionB3\xbaH0r.\x18\xd0\x0f2)^[^\\x00-\\x08\\x0B\\x0C\\x0E-\\x1F\\x7F-\\x9F]*$\x12\x8a\x01\n\x06labels\x18\x04 \x03(\x0b2(.dashboards.v1.CreateRequest.LabelsEntryR\x06labelsBH\xbaHE\x9a\x01B\x10 "\x1dr\x1b2\x19^[a-z][a-z0-9_./-]{0,62}$*\x1fr\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x124\n\x05tiles\x18\x05 \x03(\x0b2\x13.dashboards.v1.TileR\x05tilesB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03\x12*\n\nrequest_id\x18\x0c \x01(\tR\trequestIdB\x0b\xbaH\x08\xd8\x01\x01r\x03\xb0\x01\x01\x12Z\n\x0echange_message\x18\r \x01(\tR\rchangeMessageB3\xbaH0r.\x18\xf4\x032)^[^\\x00-\\x08\\x0B\\x0C\\x0E-\\x1F\\x7F-\\x9F]*$\x12#\n\rvalidate_only\x18\x0e \x01(\x08R\x0cvalidateOnly\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"P\n\x0eCreateResponse\x12>\n\tdashboard\x18\x01 \x01(\x0b2\x18.dashboards.v1.DashboardR\tdashboardB\x06\xbaH\x03\xc8\x01\x01"\xc5\x08\n\rUpdateRequest\x12:\n\x02id\x18\x01 \x01(\tR\x02idB*\xbaH\'\xc8\x01\x01r"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$\x12?\n\x04name\x18\x02 \x01(\tR\x04nameB+\xbaH(\xd8\x01\x01r#\x80\xb3\xdf\x8a\x03\x01\x18\xc8\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12U\n\x0bdescription\x18\x03 \x01(\tR\x0bdescriptionB3\xbaH0r.\x18\xd0\x0f2)^[^\\x00-\\x08\\x0B\\x0C\\x0E-\\x1F\\x7F-\\x9F]*$\x12\x8a\x01\n\x06labels\x18\x04 \x03(\x0b2(.dashboards.v1.UpdateRequest.LabelsEntryR\x06labelsBH\xbaHE\x9a\x01B\x10 "\x1dr\x1b2\x19^[a-z][a-z0-9_./-]{0,62}$*\x1fr\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12\xe3\x01\n\x0bupdate_mask\x18\x05 \x01(\x0b2\x1a.google.protobuf.FieldMaskR\nupdateMaskB\xa5\x01\xbaH\xa1\x01\xba\x01\x9d\x01\n\x11update_mask.paths\x12-must only hold name, description, labels or *\x1aYthis.paths.size() <= 32 && this.paths.all(p, p in [\'name\', \'description\', \'labels\', \'*\'])\x12*\n\nrequest_id\x18\x0c \x01(\tR\trequestIdB\x0b\xbaH\x08\xd8\x01\x01r\x03\xb0\x01\x01\x12Z\n\x0echange_message\x18\r \x01(\tR\rchangeMessageB3\xbaH0r.\x18\xf4\x032)^[^\\x00-\\x08\\x0B\\x0C\\x0E-\\x1F\\x7F-\\x9F]*$\x12#\n\rvalidate_only\x18\x0e \x01(\x08R\x0cvalidateOnly\x126\n\x04etag\x18\x0f \x01(\tR\x04etagB"\xbaH\x1fr\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:\xcc\x01\xbaH\xc8\x01\x1a\xc5\x01\n\x0bupdate.name\x12,must not be empty where update_mask names it\x1a\x87\x01this.name != \'\' || !has(this.update_mask) || this.update_mask.paths.size() > 32|| !this.update_mask.paths.exists(p, p in [\'name\', \'*\'])"P\n\x0eUpdateResponse\x12>\n\tdashboard\x18\x01 \x01(\x0b2\x18.dashboards.v1.DashboardR\tdashboardB\x06\xbaH\x03\xc8\x01\x01"\xb0\x02\n\rDeleteRequest\x12:\n\x02id\x18\x01 \x01(\tR\x02idB*\xbaH\'\xc8\x01\x01r"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$\x12*\n\nrequest_id\x18\x0c \x01(\tR\trequestIdB\x0b\xbaH\x08\xd8\x01\x01r\x03\xb0\x01\x01\x12Z\n\x0echange_message\x18\r \x01(\tR\rchangeMessageB3\xbaH0r.\x18\xf4\x032)^[^\\x00-\\x08\\x0B\\x0C\\x0E-\\x1F\\x7F-\\x9F]*$\x12#\n\rvalidate_only\x18\x0e \x01(\x08R\x0cvalidateOnly\x126\n\x04etag\x18\x0f \x01(\tR\x04etagB"\xbaH\x1fr\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$"\x10\n\x0eDeleteResponse"\xb2\x02\n\x0fUndeleteRequest\x12:\n\x02id\x18\x01 \x01(\tR\x02idB*\xbaH\'\xc8\x01\x01r"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$\x12*\n\nrequest_id\x18\x0c \x01(\tR\trequestIdB\x0b\xbaH\x08\xd8\x01\x01r\x03\xb0\x01\x01\x12Z\n\x0echange_message\x18\r \x01(\tR\rchangeMessageB3\xbaH0r.\x18\xf4\x032)^[^\\x00-\\x08\\x0B\\x0C\\x0E-\\x1F\\x7F-\\x9F]*$\x12#\n\rvalidate_only\x18\x0e \x01(\x08R\x0cvalidateOnly\x126\n\x04etag\x18\x0f \x01(\tR\x04etagB"\xbaH\x1fr\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$"R\n\x10UndeleteResponse\x12>\n\tdashboard\x18\x01 \x01(\x0b2\x18.dashboards.v1.DashboardR\tdashboardB\x06\xbaH\x03\xc8\x01\x01b\x06proto3',
     [
         validate_pb.desc(),
         dashboard_pb.desc(),
         tile_pb.desc(),
         field_mask_pb.desc(),
+        rules_pb.desc(),
     ],
     {
         "CreateRequest": CreateRequest,

@@ -46,7 +46,7 @@ class Dashboard(Message[_DashboardFields]):
             string id = 1;
             ```
         name:
-            The name shown to people, 1 to 200 characters, not only white space. It need not be unique.
+            The name shown to people, 1 to 200 characters, at least one of them visible. It need not be unique.
 
             ```proto
             string name = 2;
@@ -70,7 +70,7 @@ class Dashboard(Message[_DashboardFields]):
             optional google.protobuf.Timestamp updated_at = 5;
             ```
         description:
-            What the dashboard is for, 0 to 2,000 characters.
+            What the dashboard is for, 0 to 2,000 characters, tabs and line breaks too.
 
             ```proto
             string description = 6;

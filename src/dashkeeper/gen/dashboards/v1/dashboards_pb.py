@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .dashboard_pb import Dashboard
 
 
-_ListRequestFields: TypeAlias = Literal["page_size", "page_token", "order_by", "labels", "name_prefix", "name_contains", "show_deleted"]
+_ListRequestFields: TypeAlias = Literal["page_size", "page_token", "order_by", "labels", "name_prefix", "name_contains", "show_deleted", "label_keys"]
 
 class ListRequest(Message[_ListRequestFields]):
     """
@@ -62,6 +62,7 @@ class ListRequest(Message[_ListRequestFields]):
             ```
         name_prefix:
             Only dashboards whose name begins with this text, 0 to 200 characters. Case matters; no character is a wildcard.
+            Whether accents are characters of their own (NFD) or not (NFC) doesn't matter, neither here nor in name_contains.
 
             ```proto
             string name_prefix = 5;
@@ -78,9 +79,15 @@ class ListRequest(Message[_ListRequestFields]):
             ```proto
             bool show_deleted = 7;
             ```
+        label_keys:
+            Only dashboards that have each of these labels, whatever its value. At most 32 keys.
+
+            ```proto
+            repeated string label_keys = 8;
+            ```
     """
 
-    __slots__ = ("page_size", "page_token", "order_by", "labels", "name_prefix", "name_contains", "show_deleted")
+    __slots__ = ("page_size", "page_token", "order_by", "labels", "name_prefix", "name_contains", "show_deleted", "label_keys")
 
     if TYPE_CHECKING:
 
@@ -94,6 +101,7 @@ class ListRequest(Message[_ListRequestFields]):
             name_prefix: str = "",
             name_contains: str = "",
             show_deleted: bool = False,
+            label_keys: list[str] | None = None,
         ) -> None:
             pass
 
@@ -104,6 +112,7 @@ class ListRequest(Message[_ListRequestFields]):
         name_prefix: str
         name_contains: str
         show_deleted: bool
+        label_keys: list[str]
 
 _ListResponseFields: TypeAlias = Literal["dashboards", "next_page_token"]
 
@@ -211,7 +220,7 @@ class GetResponse(Message[_GetResponseFields]):
 
 
 _DESC = file_desc(
-    b'\n\x1edashboards/v1/dashboards.proto\x12\rdashboards.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bdashboards/v1/changes.proto\x1a\x1ddashboards/v1/dashboard.proto\x1a\x1bdashboards/v1/history.proto\x1a\x1adashboards/v1/upsert.proto"\xdd\x04\n\x0bListRequest\x12$\n\tpage_size\x18\x01 \x01(\x05R\x08pageSizeB\x07\xbaH\x04\x1a\x02(\x00\x12A\n\npage_token\x18\x02 \x01(\tR\tpageTokenB"\xbaH\x1fr\x1d(\x80\x102\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12n\n\x08order_by\x18\x03 \x01(\tR\x07orderByBS\xbaHP\xd8\x01\x01rKR\ncreated_atR\x0fcreated_at descR\nupdated_atR\x0fupdated_at descR\x04nameR\tname desc\x12\x88\x01\n\x06labels\x18\x04 \x03(\x0b2&.dashboards.v1.ListRequest.LabelsEntryR\x06labelsBH\xbaHE\x9a\x01B\x10 "\x1dr\x1b2\x19^[a-z][a-z0-9_./-]{0,62}$*\x1fr\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12C\n\x0bname_prefix\x18\x05 \x01(\tR\nnamePrefixB"\xbaH\x1fr\x1d\x18\xc8\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12G\n\rname_contains\x18\x06 \x01(\tR\x0cnameContainsB"\xbaH\x1fr\x1d\x18\xc8\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12!\n\x0cshow_deleted\x18\x07 \x01(\x08R\x0bshowDeleted\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"p\n\x0cListResponse\x128\n\ndashboards\x18\x01 \x03(\x0b2\x18.dashboards.v1.DashboardR\ndashboards\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken"H\n\nGetRequest\x12:\n\x02id\x18\x01 \x01(\tR\x02idB*\xbaH\'\xc8\x01\x01r"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"M\n\x0bGetResponse\x12>\n\tdashboard\x18\x01 \x01(\x0b2\x18.dashboards.v1.DashboardR\tdashboardB\x06\xbaH\x03\xc8\x01\x012\xa4\x06\n\x11DashboardsService\x12D\n\x04List\x12\x1a.dashboards.v1.ListRequest\x1a\x1b.dashboards.v1.ListResponse"\x03\x90\x02\x01\x12A\n\x03Get\x12\x19.dashboards.v1.GetRequest\x1a\x1a.dashboards.v1.GetResponse"\x03\x90\x02\x01\x12E\n\x06Create\x12\x1c.dashboards.v1.CreateRequest\x1a\x1d.dashboards.v1.CreateResponse\x12J\n\x06Update\x12\x1c.dashboards.v1.UpdateRequest\x1a\x1d.dashboards.v1.UpdateResponse"\x03\x90\x02\x02\x12J\n\x06Upsert\x12\x1c.dashboards.v1.UpsertRequest\x1a\x1d.dashboards.v1.UpsertResponse"\x03\x90\x02\x02\x12J\n\x06Delete\x12\x1c.dashboards.v1.DeleteRequest\x1a\x1d.dashboards.v1.DeleteResponse"\x03\x90\x02\x02\x12P\n\x08Undelete\x12\x1e.dashboards.v1.UndeleteRequest\x1a\x1f.dashboards.v1.UndeleteResponse"\x03\x90\x02\x02\x12_\n\rListRevisions\x12#.dashboards.v1.ListRevisionsRequest\x1a$.dashboards.v1.ListRevisionsResponse"\x03\x90\x02\x01\x12Y\n\x0bGetRevision\x12!.dashboards.v1.GetRevisionRequest\x1a".dashboards.v1.GetRevisionResponse"\x03\x90\x02\x01\x12M\n\x07Restore\x12\x1d.dashboards.v1.RestoreRequest\x1a\x1e.dashboards.v1.RestoreResponse"\x03\x90\x02\x02b\x06proto3',
+    b'\n\x1edashboards/v1/dashboards.proto\x12\rdashboards.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bdashboards/v1/changes.proto\x1a\x1ddashboards/v1/dashboard.proto\x1a\x1bdashboards/v1/history.proto\x1a\x1adashboards/v1/upsert.proto"\xa5\x05\n\x0bListRequest\x12$\n\tpage_size\x18\x01 \x01(\x05R\x08pageSizeB\x07\xbaH\x04\x1a\x02(\x00\x12A\n\npage_token\x18\x02 \x01(\tR\tpageTokenB"\xbaH\x1fr\x1d(\x80\x102\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12n\n\x08order_by\x18\x03 \x01(\tR\x07orderByBS\xbaHP\xd8\x01\x01rKR\ncreated_atR\x0fcreated_at descR\nupdated_atR\x0fupdated_at descR\x04nameR\tname desc\x12\x88\x01\n\x06labels\x18\x04 \x03(\x0b2&.dashboards.v1.ListRequest.LabelsEntryR\x06labelsBH\xbaHE\x9a\x01B\x10 "\x1dr\x1b2\x19^[a-z][a-z0-9_./-]{0,62}$*\x1fr\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12C\n\x0bname_prefix\x18\x05 \x01(\tR\nnamePrefixB"\xbaH\x1fr\x1d\x18\xc8\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12G\n\rname_contains\x18\x06 \x01(\tR\x0cnameContainsB"\xbaH\x1fr\x1d\x18\xc8\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12!\n\x0cshow_deleted\x18\x07 \x01(\x08R\x0bshowDeleted\x12F\n\nlabel_keys\x18\x08 \x03(\tR\tlabelKeysB\'\xbaH$\x92\x01!\x10 "\x1dr\x1b2\x19^[a-z][a-z0-9_./-]{0,62}$\x1a9\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"p\n\x0cListResponse\x128\n\ndashboards\x18\x01 \x03(\x0b2\x18.dashboards.v1.DashboardR\ndashboards\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken"H\n\nGetRequest\x12:\n\x02id\x18\x01 \x01(\tR\x02idB*\xbaH\'\xc8\x01\x01r"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"M\n\x0bGetResponse\x12>\n\tdashboard\x18\x01 \x01(\x0b2\x18.dashboards.v1.DashboardR\tdashboardB\x06\xbaH\x03\xc8\x01\x012\xa4\x06\n\x11DashboardsService\x12D\n\x04List\x12\x1a.dashboards.v1.ListRequest\x1a\x1b.dashboards.v1.ListResponse"\x03\x90\x02\x01\x12A\n\x03Get\x12\x19.dashboards.v1.GetRequest\x1a\x1a.dashboards.v1.GetResponse"\x03\x90\x02\x01\x12E\n\x06Create\x12\x1c.dashboards.v1.CreateRequest\x1a\x1d.dashboards.v1.CreateResponse\x12J\n\x06Update\x12\x1c.dashboards.v1.UpdateRequest\x1a\x1d.dashboards.v1.UpdateResponse"\x03\x90\x02\x02\x12J\n\x06Upsert\x12\x1c.dashboards.v1.UpsertRequest\x1a\x1d.dashboards.v1.UpsertResponse"\x03\x90\x02\x02\x12J\n\x06Delete\x12\x1c.dashboards.v1.DeleteRequest\x1a\x1d.dashboards.v1.DeleteResponse"\x03\x90\x02\x02\x12P\n\x08Undelete\x12\x1e.dashboards.v1.UndeleteRequest\x1a\x1f.dashboards.v1.UndeleteResponse"\x03\x90\x02\x02\x12_\n\rListRevisions\x12#.dashboards.v1.ListRevisionsRequest\x1a$.dashboards.v1.ListRevisionsResponse"\x03\x90\x02\x01\x12Y\n\x0bGetRevision\x12!.dashboards.v1.GetRevisionRequest\x1a".dashboards.v1.GetRevisionResponse"\x03\x90\x02\x01\x12M\n\x07Restore\x12\x1d.dashboards.v1.RestoreRequest\x1a\x1e.dashboards.v1.RestoreResponse"\x03\x90\x02\x02b\x06proto3',
     [
         validate_pb.desc(),
         changes_pb.desc(),

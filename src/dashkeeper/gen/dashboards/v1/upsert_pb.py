@@ -16,6 +16,7 @@ from protobuf._codegen import file_desc
 from protovalidate._gen.buf.validate import validate_pb
 
 from . import dashboard_pb, tile_pb
+from ...rules.v1 import rules_pb
 
 if TYPE_CHECKING:
     from protobuf import DescFile
@@ -57,8 +58,8 @@ class UpsertRequest(Message[_UpsertRequestFields]):
             bool allow_missing = 3;
             ```
         name:
-            The name of the dashboard if it has to be created, 1 to 200 characters, not only white space; ignored if it exists.
-            Required with allow_missing, refused without.
+            The name of the dashboard if it has to be created, 1 to 200 characters, at least one of them visible; ignored if it
+            exists. Required with allow_missing, refused without.
 
             ```proto
             string name = 4;
@@ -78,7 +79,7 @@ class UpsertRequest(Message[_UpsertRequestFields]):
             string request_id = 12;
             ```
         change_message:
-            Why the change is made, 0 to 500 characters, kept in the dashboard's history.
+            Why the change is made, 0 to 500 characters, tabs and line breaks too, kept in the dashboard's history.
 
             ```proto
             string change_message = 13;
@@ -236,11 +237,12 @@ class TileChanges(Message[_TileChangesFields]):
 
 
 _DESC = file_desc(
-    b'\n\x1adashboards/v1/upsert.proto\x12\rdashboards.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ddashboards/v1/dashboard.proto\x1a\x18dashboards/v1/tile.proto"\x98\x07\n\rUpsertRequest\x12M\n\x0cdashboard_id\x18\x01 \x01(\tR\x0bdashboardIdB*\xbaH\'\xc8\x01\x01r"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$\x124\n\x05tiles\x18\x02 \x03(\x0b2\x13.dashboards.v1.TileR\x05tilesB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03\x12#\n\rallow_missing\x18\x03 \x01(\x08R\x0callowMissing\x12\xb5\x01\n\x04name\x18\x04 \x01(\tR\x04nameB\xa0\x01\xbaH\x9c\x01\xba\x01w\n\nname.blank\x12\x1cmust not be only white space\x1aKthis.matches(\'[^ \\u00A0\\u1680\\u2000-\\u200A\\u2028\\u2029\\u202F\\u205F\\u3000]\')\xd8\x01\x01r\x1d\x18\xc8\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x121\n\rmax_deletions\x18\x05 \x01(\x05H\x00R\x0cmaxDeletionsB\x07\xbaH\x04\x1a\x02(\x00\x88\x01\x01\x12*\n\nrequest_id\x18\x0c \x01(\tR\trequestIdB\x0b\xbaH\x08\xd8\x01\x01r\x03\xb0\x01\x01\x12I\n\x0echange_message\x18\r \x01(\tR\rchangeMessageB"\xbaH\x1fr\x1d\x18\xf4\x032\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12#\n\rvalidate_only\x18\x0e \x01(\x08R\x0cvalidateOnly\x126\n\x04etag\x18\x0f \x01(\tR\x04etagB"\xbaH\x1fr\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$B\x10\n\x0e_max_deletions:\x8b\x02\xbaH\x87\x02\x1a\x84\x02\n\x0bupsert.name\x1a\xf4\x01this.allow_missing && this.name == \'\'? \'name is required with allow_missing: the dashboard gets it if it has to be created\': !this.allow_missing && this.name != \'\'? \'name is only taken with allow_missing: leave it out, and rename by Update\': \'\'"\x8e\x01\n\x0eUpsertResponse\x12>\n\tdashboard\x18\x01 \x01(\x0b2\x18.dashboards.v1.DashboardR\tdashboardB\x06\xbaH\x03\xc8\x01\x01\x12<\n\x07changes\x18\x02 \x01(\x0b2\x1a.dashboards.v1.TileChangesR\x07changesB\x06\xbaH\x03\xc8\x01\x01"\x8f\x01\n\x0bTileChanges\x12\x18\n\x07created\x18\x01 \x03(\tR\x07created\x12\x18\n\x07updated\x18\x02 \x03(\tR\x07updated\x12\x14\n\x05moved\x18\x03 \x03(\tR\x05moved\x12\x18\n\x07deleted\x18\x04 \x03(\tR\x07deleted\x12\x1c\n\tunchanged\x18\x05 \x03(\tR\tunchangedb\x06proto3',
+    b'\n\x1adashboards/v1/upsert.proto\x12\rdashboards.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1ddashboards/v1/dashboard.proto\x1a\x18dashboards/v1/tile.proto\x1a\x14rules/v1/rules.proto"\xb2\x06\n\rUpsertRequest\x12M\n\x0cdashboard_id\x18\x01 \x01(\tR\x0bdashboardIdB*\xbaH\'\xc8\x01\x01r"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$\x124\n\x05tiles\x18\x02 \x03(\x0b2\x13.dashboards.v1.TileR\x05tilesB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03\x12#\n\rallow_missing\x18\x03 \x01(\x08R\x0callowMissing\x12?\n\x04name\x18\x04 \x01(\tR\x04nameB+\xbaH(\xd8\x01\x01r#\x80\xb3\xdf\x8a\x03\x01\x18\xc8\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x121\n\rmax_deletions\x18\x05 \x01(\x05H\x00R\x0cmaxDeletionsB\x07\xbaH\x04\x1a\x02(\x00\x88\x01\x01\x12*\n\nrequest_id\x18\x0c \x01(\tR\trequestIdB\x0b\xbaH\x08\xd8\x01\x01r\x03\xb0\x01\x01\x12Z\n\x0echange_message\x18\r \x01(\tR\rchangeMessageB3\xbaH0r.\x18\xf4\x032)^[^\\x00-\\x08\\x0B\\x0C\\x0E-\\x1F\\x7F-\\x9F]*$\x12#\n\rvalidate_only\x18\x0e \x01(\x08R\x0cvalidateOnly\x126\n\x04etag\x18\x0f \x01(\tR\x04etagB"\xbaH\x1fr\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$B\x10\n\x0e_max_deletions:\x8b\x02\xbaH\x87\x02\x1a\x84\x02\n\x0bupsert.name\x1a\xf4\x01this.allow_missing && this.name == \'\'? \'name is required with allow_missing: the dashboard gets it if it has to be created\': !this.allow_missing && this.name != \'\'? \'name is only taken with allow_missing: leave it out, and rename by Update\': \'\'"\x8e\x01\n\x0eUpsertResponse\x12>\n\tdashboard\x18\x01 \x01(\x0b2\x18.dashboards.v1.DashboardR\tdashboardB\x06\xbaH\x03\xc8\x01\x01\x12<\n\x07changes\x18\x02 \x01(\x0b2\x1a.dashboards.v1.TileChangesR\x07changesB\x06\xbaH\x03\xc8\x01\x01"\x8f\x01\n\x0bTileChanges\x12\x18\n\x07created\x18\x01 \x03(\tR\x07created\x12\x18\n\x07updated\x18\x02 \x03(\tR\x07updated\x12\x14\n\x05moved\x18\x03 \x03(\tR\x05moved\x12\x18\n\x07deleted\x18\x04 \x03(\tR\x07deleted\x12\x1c\n\tunchanged\x18\x05 \x03(\tR\tunchangedb\x06proto3',
     [
         validate_pb.desc(),
         dashboard_pb.desc(),
         tile_pb.desc(),
+        rules_pb.desc(),
     ],
     {
         "UpsertRequest": UpsertRequest,

@@ -154,11 +154,11 @@ class EventSelector(Message[_EventSelectorFields]):
         name: str
         filters: list[PropertyFilter]
 
-_TimeRangeFields: TypeAlias = Literal["start", "end"]
+_TimeRangeFields: TypeAlias = Literal["start", "end", "last"]
 
 class TimeRange(Message[_TimeRangeFields]):
     """
-    TimeRange is a span of time, from start up to but not including end.
+    TimeRange is a span of time: either from start up to but not including end, or the last so many seconds.
 
     ```proto
     message insights.v1.TimeRange
@@ -166,20 +166,27 @@ class TimeRange(Message[_TimeRangeFields]):
 
     Attributes:
         start:
-            The first moment of the span. Required. Within the years 1 to 9999.
+            The first moment of the span. Required without last, refused with it. Within the years 1 to 9999.
 
             ```proto
             optional google.protobuf.Timestamp start = 1;
             ```
         end:
-            The moment just after the span. Required. Within the years 1 to 9999, and after start.
+            The moment just after the span. Required without last, refused with it. Within the years 1 to 9999, and after start.
 
             ```proto
             optional google.protobuf.Timestamp end = 2;
             ```
+        last:
+            The length of the span that ends now, whenever the insight is shown. Whole seconds, 1 minute to 10 years (of 365.25
+            days).
+
+            ```proto
+            optional google.protobuf.Duration last = 3;
+            ```
     """
 
-    __slots__ = ("start", "end")
+    __slots__ = ("start", "end", "last")
 
     if TYPE_CHECKING:
 
@@ -188,11 +195,13 @@ class TimeRange(Message[_TimeRangeFields]):
             *,
             start: Timestamp | None = None,
             end: Timestamp | None = None,
+            last: Duration | None = None,
         ) -> None:
             pass
 
         start: Timestamp | None
         end: Timestamp | None
+        last: Duration | None
 
 _BreakdownFields: TypeAlias = Literal["property"]
 
@@ -485,7 +494,7 @@ class Operator(Enum):
 
 
 _DESC = file_desc(
-    b'\n\x1finsights/v1/insight_query.proto\x12\x0binsights.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto"\x90\t\n\x10InsightQuerySpec\x12>\n\x06events\x18\x01 \x03(\x0b2\x1a.insights.v1.EventSelectorR\x06eventsB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x14\x12G\n\x0bgranularity\x18\x02 \x01(\x0e2\x18.insights.v1.GranularityR\x0bgranularityB\x0b\xbaH\x08\xc8\x01\x01\x82\x01\x02\x10\x01\x12G\n\x0baggregation\x18\x03 \x01(\x0e2\x18.insights.v1.AggregationR\x0baggregationB\x0b\xbaH\x08\xc8\x01\x01\x82\x01\x02\x10\x01\x125\n\ntime_range\x18\x04 \x01(\x0b2\x16.insights.v1.TimeRangeR\ttimeRange\x12U\n\x14aggregation_property\x18\x05 \x01(\tR\x13aggregationPropertyB"\xbaH\x1fr\x1d\x18\xc8\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x124\n\tbreakdown\x18\x06 \x01(\x0b2\x16.insights.v1.BreakdownR\tbreakdown\x12?\n\x07filters\x18\x07 \x03(\x0b2\x1b.insights.v1.PropertyFilterR\x07filtersB\x08\xbaH\x05\x92\x01\x02\x102\x12Y\n\x11conversion_window\x18\x08 \x01(\x0b2\x19.google.protobuf.DurationR\x10conversionWindowB\x11\xbaH\x0e\xaa\x01\x0b"\x05\x08\x80\x8a\x8a\x0f2\x02\x08\x01:\xc9\x04\xbaH\xc5\x04\x1a\x9a\x03\n"insight_query.aggregation_property\x1a\xf3\x02this.aggregation_property == \'\' && (this.aggregation == 3 || this.aggregation == 4)? \'aggregation_property is required for AGGREGATION_SUM and AGGREGATION_AVERAGE: name the property to sum up\': this.aggregation_property != \'\' && (this.aggregation == 1 || this.aggregation == 2)? \'aggregation_property is only for AGGREGATION_SUM and AGGREGATION_AVERAGE: leave it out\': \'\'\x1a\xa5\x01\n\x1finsight_query.conversion_window\x12Iconversion_window needs two events or more: leave it out, or add an event\x1a7!has(this.conversion_window) || this.events.size() >= 2"\x8b\x01\n\rEventSelector\x129\n\x04name\x18\x01 \x01(\tR\x04nameB%\xbaH"\xc8\x01\x01r\x1d\x18\xc8\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12?\n\x07filters\x18\x02 \x03(\x0b2\x1b.insights.v1.PropertyFilterR\x07filtersB\x08\xbaH\x05\x92\x01\x02\x102"\xeb\x01\n\tTimeRange\x128\n\x05start\x18\x01 \x01(\x0b2\x1a.google.protobuf.TimestampR\x05startB\x06\xbaH\x03\xc8\x01\x01\x124\n\x03end\x18\x02 \x01(\x0b2\x1a.google.protobuf.TimestampR\x03endB\x06\xbaH\x03\xc8\x01\x01:n\xbaHk\x1ai\n\x10time_range.order\x12\x18start must be before end\x1a;!has(this.start) || !has(this.end) || this.start < this.end"N\n\tBreakdown\x12A\n\x08property\x18\x01 \x01(\tR\x08propertyB%\xbaH"\xc8\x01\x01r\x1d\x18\xc8\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$"\x82\x07\n\x0ePropertyFilter\x12A\n\x08property\x18\x01 \x01(\tR\x08propertyB%\xbaH"\xc8\x01\x01r\x1d\x18\xc8\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12>\n\x08operator\x18\x02 \x01(\x0e2\x15.insights.v1.OperatorR\x08operatorB\x0b\xbaH\x08\xc8\x01\x01\x82\x01\x02\x10\x01\x12=\n\x05value\x18\x03 \x01(\tH\x00R\x05valueB"\xbaH\x1fr\x1d\x18\xe8\x072\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x88\x01\x01\x12A\n\x06values\x18\x04 \x03(\tR\x06valuesB)\xbaH&\x92\x01#\x10d"\x1fr\x1d\x18\xe8\x072\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$B\x08\n\x06_value:\xe0\x04\xbaH\xdc\x04\x1a\xa0\x02\n\x15property_filter.value\x1a\x86\x02!has(this.value) && this.operator >= 1 && this.operator <= 8? \'value is required by this operator: set it, to an empty string if that is meant\': has(this.value) && this.operator >= 9 && this.operator <= 12? \'value is not taken by this operator: leave it out\': \'\'\x1a\xb6\x02\n\x16property_filter.values\x1a\x9b\x02!has(this.values) && (this.operator == 9 || this.operator == 10)? \'values is required by OPERATOR_IN and OPERATOR_NOT_IN: give at least one\': has(this.values) && this.operator in [1, 2, 3, 4, 5, 6, 7, 8, 11, 12]? \'values is only for OPERATOR_IN and OPERATOR_NOT_IN: leave it out\': \'\'*\x82\x01\n\x0bGranularity\x12\x1b\n\x17GRANULARITY_UNSPECIFIED\x10\x00\x12\x14\n\x10GRANULARITY_HOUR\x10\x01\x12\x13\n\x0fGRANULARITY_DAY\x10\x02\x12\x14\n\x10GRANULARITY_WEEK\x10\x03\x12\x15\n\x11GRANULARITY_MONTH\x10\x04*\x8d\x01\n\x0bAggregation\x12\x1b\n\x17AGGREGATION_UNSPECIFIED\x10\x00\x12\x15\n\x11AGGREGATION_COUNT\x10\x01\x12\x1c\n\x18AGGREGATION_UNIQUE_USERS\x10\x02\x12\x13\n\x0fAGGREGATION_SUM\x10\x03\x12\x17\n\x13AGGREGATION_AVERAGE\x10\x04*\xd0\x02\n\x08Operator\x12\x18\n\x14OPERATOR_UNSPECIFIED\x10\x00\x12\x13\n\x0fOPERATOR_EQUALS\x10\x01\x12\x17\n\x13OPERATOR_NOT_EQUALS\x10\x02\x12\x15\n\x11OPERATOR_CONTAINS\x10\x03\x12\x19\n\x15OPERATOR_NOT_CONTAINS\x10\x04\x12\x19\n\x15OPERATOR_GREATER_THAN\x10\x05\x12"\n\x1eOPERATOR_GREATER_THAN_OR_EQUAL\x10\x06\x12\x16\n\x12OPERATOR_LESS_THAN\x10\x07\x12\x1f\n\x1bOPERATOR_LESS_THAN_OR_EQUAL\x10\x08\x12\x0f\n\x0bOPERATOR_IN\x10\t\x12\x13\n\x0fOPERATOR_NOT_IN\x10\n\x12\x13\n\x0fOPERATOR_IS_SET\x10\x0b\x12\x17\n\x13OPERATOR_IS_NOT_SET\x10\x0cb\x06proto3',
+    b'\n\x1finsights/v1/insight_query.proto\x12\x0binsights.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto"\x90\t\n\x10InsightQuerySpec\x12>\n\x06events\x18\x01 \x03(\x0b2\x1a.insights.v1.EventSelectorR\x06eventsB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x14\x12G\n\x0bgranularity\x18\x02 \x01(\x0e2\x18.insights.v1.GranularityR\x0bgranularityB\x0b\xbaH\x08\xc8\x01\x01\x82\x01\x02\x10\x01\x12G\n\x0baggregation\x18\x03 \x01(\x0e2\x18.insights.v1.AggregationR\x0baggregationB\x0b\xbaH\x08\xc8\x01\x01\x82\x01\x02\x10\x01\x125\n\ntime_range\x18\x04 \x01(\x0b2\x16.insights.v1.TimeRangeR\ttimeRange\x12U\n\x14aggregation_property\x18\x05 \x01(\tR\x13aggregationPropertyB"\xbaH\x1fr\x1d\x18\xc8\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x124\n\tbreakdown\x18\x06 \x01(\x0b2\x16.insights.v1.BreakdownR\tbreakdown\x12?\n\x07filters\x18\x07 \x03(\x0b2\x1b.insights.v1.PropertyFilterR\x07filtersB\x08\xbaH\x05\x92\x01\x02\x102\x12Y\n\x11conversion_window\x18\x08 \x01(\x0b2\x19.google.protobuf.DurationR\x10conversionWindowB\x11\xbaH\x0e\xaa\x01\x0b"\x05\x08\x80\x8a\x8a\x0f2\x02\x08\x01:\xc9\x04\xbaH\xc5\x04\x1a\x9a\x03\n"insight_query.aggregation_property\x1a\xf3\x02this.aggregation_property == \'\' && (this.aggregation == 3 || this.aggregation == 4)? \'aggregation_property is required for AGGREGATION_SUM and AGGREGATION_AVERAGE: name the property to sum up\': this.aggregation_property != \'\' && (this.aggregation == 1 || this.aggregation == 2)? \'aggregation_property is only for AGGREGATION_SUM and AGGREGATION_AVERAGE: leave it out\': \'\'\x1a\xa5\x01\n\x1finsight_query.conversion_window\x12Iconversion_window needs two events or more: leave it out, or add an event\x1a7!has(this.conversion_window) || this.events.size() >= 2"\x8b\x01\n\rEventSelector\x129\n\x04name\x18\x01 \x01(\tR\x04nameB%\xbaH"\xc8\x01\x01r\x1d\x18\xc8\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12?\n\x07filters\x18\x02 \x03(\x0b2\x1b.insights.v1.PropertyFilterR\x07filtersB\x08\xbaH\x05\x92\x01\x02\x102"\x88\x04\n\tTimeRange\x120\n\x05start\x18\x01 \x01(\x0b2\x1a.google.protobuf.TimestampR\x05start\x12,\n\x03end\x18\x02 \x01(\x0b2\x1a.google.protobuf.TimestampR\x03end\x12A\n\x04last\x18\x03 \x01(\x0b2\x19.google.protobuf.DurationR\x04lastB\x12\xbaH\x0f\xaa\x01\x0c"\x06\x08\xc0\x9d\xbd\x96\x012\x02\x08<:\xd7\x02\xbaH\xd3\x02\x1a\xe5\x01\n\x0ftime_range.form\x1a\xd1\x01has(this.last) && (has(this.start) || has(this.end))? \'last stands alone: leave start and end out, or leave last out\': !has(this.last) && !(has(this.start) && has(this.end))? \'needs start and end, or last\': \'\'\x1ai\n\x10time_range.order\x12\x18start must be before end\x1a;!has(this.start) || !has(this.end) || this.start < this.end"N\n\tBreakdown\x12A\n\x08property\x18\x01 \x01(\tR\x08propertyB%\xbaH"\xc8\x01\x01r\x1d\x18\xc8\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$"\x82\x07\n\x0ePropertyFilter\x12A\n\x08property\x18\x01 \x01(\tR\x08propertyB%\xbaH"\xc8\x01\x01r\x1d\x18\xc8\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12>\n\x08operator\x18\x02 \x01(\x0e2\x15.insights.v1.OperatorR\x08operatorB\x0b\xbaH\x08\xc8\x01\x01\x82\x01\x02\x10\x01\x12=\n\x05value\x18\x03 \x01(\tH\x00R\x05valueB"\xbaH\x1fr\x1d\x18\xe8\x072\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x88\x01\x01\x12A\n\x06values\x18\x04 \x03(\tR\x06valuesB)\xbaH&\x92\x01#\x10d"\x1fr\x1d\x18\xe8\x072\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$B\x08\n\x06_value:\xe0\x04\xbaH\xdc\x04\x1a\xa0\x02\n\x15property_filter.value\x1a\x86\x02!has(this.value) && this.operator >= 1 && this.operator <= 8? \'value is required by this operator: set it, to an empty string if that is meant\': has(this.value) && this.operator >= 9 && this.operator <= 12? \'value is not taken by this operator: leave it out\': \'\'\x1a\xb6\x02\n\x16property_filter.values\x1a\x9b\x02!has(this.values) && (this.operator == 9 || this.operator == 10)? \'values is required by OPERATOR_IN and OPERATOR_NOT_IN: give at least one\': has(this.values) && this.operator in [1, 2, 3, 4, 5, 6, 7, 8, 11, 12]? \'values is only for OPERATOR_IN and OPERATOR_NOT_IN: leave it out\': \'\'*\x82\x01\n\x0bGranularity\x12\x1b\n\x17GRANULARITY_UNSPECIFIED\x10\x00\x12\x14\n\x10GRANULARITY_HOUR\x10\x01\x12\x13\n\x0fGRANULARITY_DAY\x10\x02\x12\x14\n\x10GRANULARITY_WEEK\x10\x03\x12\x15\n\x11GRANULARITY_MONTH\x10\x04*\x8d\x01\n\x0bAggregation\x12\x1b\n\x17AGGREGATION_UNSPECIFIED\x10\x00\x12\x15\n\x11AGGREGATION_COUNT\x10\x01\x12\x1c\n\x18AGGREGATION_UNIQUE_USERS\x10\x02\x12\x13\n\x0fAGGREGATION_SUM\x10\x03\x12\x17\n\x13AGGREGATION_AVERAGE\x10\x04*\xd0\x02\n\x08Operator\x12\x18\n\x14OPERATOR_UNSPECIFIED\x10\x00\x12\x13\n\x0fOPERATOR_EQUALS\x10\x01\x12\x17\n\x13OPERATOR_NOT_EQUALS\x10\x02\x12\x15\n\x11OPERATOR_CONTAINS\x10\x03\x12\x19\n\x15OPERATOR_NOT_CONTAINS\x10\x04\x12\x19\n\x15OPERATOR_GREATER_THAN\x10\x05\x12"\n\x1eOPERATOR_GREATER_THAN_OR_EQUAL\x10\x06\x12\x16\n\x12OPERATOR_LESS_THAN\x10\x07\x12\x1f\n\x1bOPERATOR_LESS_THAN_OR_EQUAL\x10\x08\x12\x0f\n\x0bOPERATOR_IN\x10\t\x12\x13\n\x0fOPERATOR_NOT_IN\x10\n\x12\x13\n\x0fOPERATOR_IS_SET\x10\x0b\x12\x17\n\x13OPERATOR_IS_NOT_SET\x10\x0cb\x06proto3',
     [
         validate_pb.desc(),
         duration_pb.desc(),

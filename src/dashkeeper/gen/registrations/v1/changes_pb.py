@@ -17,6 +17,7 @@ from protobuf.wkt.google.protobuf import field_mask_pb
 from protovalidate._gen.buf.validate import validate_pb
 
 from . import registration_pb
+from ...rules.v1 import rules_pb
 
 if TYPE_CHECKING:
     from protobuf import DescFile
@@ -37,7 +38,7 @@ class CreateRequest(Message[_CreateRequestFields]):
 
     Attributes:
         title:
-            The title, 1 to 200 characters, not only white space. Required. It need not be unique.
+            The title, 1 to 200 characters, at least one of them visible. Required. It need not be unique.
 
             ```proto
             string title = 1;
@@ -97,7 +98,7 @@ class CreateRequest(Message[_CreateRequestFields]):
             string request_id = 12;
             ```
         change_message:
-            Why the change is made, 0 to 500 characters, kept in the server's log.
+            Why the change is made, 0 to 500 characters, tabs and line breaks too, kept in the server's log.
 
             ```proto
             string change_message = 13;
@@ -194,7 +195,7 @@ class UpdateRequest(Message[_UpdateRequestFields]):
             string id = 1;
             ```
         title:
-            The new title, 1 to 200 characters, not only white space.
+            The new title, 1 to 200 characters, at least one of them visible.
 
             ```proto
             string title = 2;
@@ -250,7 +251,8 @@ class UpdateRequest(Message[_UpdateRequestFields]):
             string request_id = 12;
             ```
         change_message:
-            Why the change is made, 0 to 500 characters, kept in the server's log, and with the content if one is made.
+            Why the change is made, 0 to 500 characters, tabs and line breaks too, kept in the server's log, and with the
+            content if one is made.
 
             ```proto
             string change_message = 13;
@@ -363,7 +365,7 @@ class DeleteRequest(Message[_DeleteRequestFields]):
             string request_id = 12;
             ```
         change_message:
-            Why the change is made, 0 to 500 characters, kept in the server's log.
+            Why the change is made, 0 to 500 characters, tabs and line breaks too, kept in the server's log.
 
             ```proto
             string change_message = 13;
@@ -449,7 +451,7 @@ class UndeleteRequest(Message[_UndeleteRequestFields]):
             string request_id = 12;
             ```
         change_message:
-            Why the change is made, 0 to 500 characters, kept in the server's log.
+            Why the change is made, 0 to 500 characters, tabs and line breaks too, kept in the server's log.
 
             ```proto
             string change_message = 13;
@@ -525,11 +527,12 @@ class UndeleteResponse(Message[_UndeleteResponseFields]):
 
 
 _DESC = file_desc(
-    b'\n\x1eregistrations/v1/changes.proto\x12\x10registrations.v1\x1a\x1bbuf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a#registrations/v1/registration.proto"\x93\x07\n\rCreateRequest\x12\xb8\x01\n\x05title\x18\x01 \x01(\tR\x05titleB\xa1\x01\xbaH\x9d\x01\xba\x01x\n\x0btitle.blank\x12\x1cmust not be only white space\x1aKthis.matches(\'[^ \\u00A0\\u1680\\u2000-\\u200A\\u2028\\u2029\\u202F\\u205F\\u3000]\')\xc8\x01\x01r\x1d\x18\xc8\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12B\n\x06scopes\x18\x02 \x03(\x0e2\x17.registrations.v1.ScopeR\x06scopesB\x11\xbaH\x0e\x92\x01\x0b\x10\x03"\x07\x82\x01\x04\x10\x01 \x00\x12M\n\x0bsegment_ids\x18\x03 \x03(\tR\nsegmentIdsB,\xbaH)\x92\x01&\x10\xe8\x07"!r\x1f\x10\x01\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12M\n\x0bbuilder_ids\x18\x04 \x03(\tR\nbuilderIdsB,\xbaH)\x92\x01&\x10\xe8\x07"!r\x1f\x10\x01\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12\x1a\n\x08archived\x18\x05 \x01(\x08R\x08archived\x12\x92\x01\n\x14dashboard_content_id\x18\x06 \x01(\tR\x12dashboardContentIdB`\xbaH]\xba\x01Z\n\x1adashboard_content_id.empty\x120must be empty: a new registration has no content\x1a\nthis == \'\'\x12N\n\x0forganisation_id\x18\x07 \x01(\tR\x0eorganisationIdB%\xbaH"\xc8\x01\x01r\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12H\n\x0ccommunity_id\x18\x08 \x01(\tR\x0bcommunityIdB%\xbaH"\xc8\x01\x01r\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12*\n\nrequest_id\x18\x0c \x01(\tR\trequestIdB\x0b\xbaH\x08\xd8\x01\x01r\x03\xb0\x01\x01\x12I\n\x0echange_message\x18\r \x01(\tR\rchangeMessageB"\xbaH\x1fr\x1d\x18\xf4\x032\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12#\n\rvalidate_only\x18\x0e \x01(\x08R\x0cvalidateOnly"e\n\x0eCreateResponse\x12S\n\x0cregistration\x18\x01 \x01(\x0b2\'.registrations.v1.DashboardRegistrationR\x0cregistrationB\x06\xbaH\x03\xc8\x01\x01"\xd4\n\n\rUpdateRequest\x124\n\x02id\x18\x01 \x01(\tR\x02idB$\xbaH!\xc8\x01\x01r\x1c\x18@2\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12\xb8\x01\n\x05title\x18\x02 \x01(\tR\x05titleB\xa1\x01\xbaH\x9d\x01\xba\x01x\n\x0btitle.blank\x12\x1cmust not be only white space\x1aKthis.matches(\'[^ \\u00A0\\u1680\\u2000-\\u200A\\u2028\\u2029\\u202F\\u205F\\u3000]\')\xd8\x01\x01r\x1d\x18\xc8\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12B\n\x06scopes\x18\x03 \x03(\x0e2\x17.registrations.v1.ScopeR\x06scopesB\x11\xbaH\x0e\x92\x01\x0b\x10\x03"\x07\x82\x01\x04\x10\x01 \x00\x12M\n\x0bsegment_ids\x18\x04 \x03(\tR\nsegmentIdsB,\xbaH)\x92\x01&\x10\xe8\x07"!r\x1f\x10\x01\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12M\n\x0bbuilder_ids\x18\x05 \x03(\tR\nbuilderIdsB,\xbaH)\x92\x01&\x10\xe8\x07"!r\x1f\x10\x01\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12\x1f\n\x08archived\x18\x06 \x01(\x08H\x00R\x08archived\x88\x01\x01\x12T\n\x14dashboard_content_id\x18\x07 \x01(\tR\x12dashboardContentIdB"\xbaH\x1fr\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12\xc5\x02\n\x0bupdate_mask\x18\x08 \x01(\x0b2\x1a.google.protobuf.FieldMaskR\nupdateMaskB\x87\x02\xbaH\x83\x02\xba\x01\xff\x01\n\x11update_mask.paths\x12[must only hold title, scopes, segment_ids, builder_ids, archived, dashboard_content_id or *\x1a\x8c\x01this.paths.size() <= 32 && this.paths.all(p, p in[\'title\', \'scopes\', \'segment_ids\', \'builder_ids\', \'archived\', \'dashboard_content_id\', \'*\'])\x12*\n\nrequest_id\x18\x0c \x01(\tR\trequestIdB\x0b\xbaH\x08\xd8\x01\x01r\x03\xb0\x01\x01\x12I\n\x0echange_message\x18\r \x01(\tR\rchangeMessageB"\xbaH\x1fr\x1d\x18\xf4\x032\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12#\n\rvalidate_only\x18\x0e \x01(\x08R\x0cvalidateOnly\x126\n\x04etag\x18\x0f \x01(\tR\x04etagB"\xbaH\x1fr\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$B\x0b\n\t_archived:\xcf\x01\xbaH\xcb\x01\x1a\xc8\x01\n\x0cupdate.title\x12,must not be empty where update_mask names it\x1a\x89\x01this.title != \'\' || !has(this.update_mask) || this.update_mask.paths.size() > 32|| !this.update_mask.paths.exists(p, p in [\'title\', \'*\'])"e\n\x0eUpdateResponse\x12S\n\x0cregistration\x18\x01 \x01(\x0b2\'.registrations.v1.DashboardRegistrationR\x0cregistrationB\x06\xbaH\x03\xc8\x01\x01"\x99\x02\n\rDeleteRequest\x124\n\x02id\x18\x01 \x01(\tR\x02idB$\xbaH!\xc8\x01\x01r\x1c\x18@2\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12*\n\nrequest_id\x18\x0c \x01(\tR\trequestIdB\x0b\xbaH\x08\xd8\x01\x01r\x03\xb0\x01\x01\x12I\n\x0echange_message\x18\r \x01(\tR\rchangeMessageB"\xbaH\x1fr\x1d\x18\xf4\x032\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12#\n\rvalidate_only\x18\x0e \x01(\x08R\x0cvalidateOnly\x126\n\x04etag\x18\x0f \x01(\tR\x04etagB"\xbaH\x1fr\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$"\x10\n\x0eDeleteResponse"\x9b\x02\n\x0fUndeleteRequest\x124\n\x02id\x18\x01 \x01(\tR\x02idB$\xbaH!\xc8\x01\x01r\x1c\x18@2\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12*\n\nrequest_id\x18\x0c \x01(\tR\trequestIdB\x0b\xbaH\x08\xd8\x01\x01r\x03\xb0\x01\x01\x12I\n\x0echange_message\x18\r \x01(\tR\rchangeMessageB"\xbaH\x1fr\x1d\x18\xf4\x032\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12#\n\rvalidate_only\x18\x0e \x01(\x08R\x0cvalidateOnly\x126\n\x04etag\x18\x0f \x01(\tR\x04etagB"\xbaH\x1fr\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$"g\n\x10UndeleteResponse\x12S\n\x0cregistration\x18\x01 \x01(\x0b2\'.registrations.v1.DashboardRegistrationR\x0cregistrationB\x06\xbaH\x03\xc8\x01\x01b\x06proto3',
+    b'\n\x1eregistrations/v1/changes.proto\x12\x10registrations.v1\x1a\x1bbuf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a#registrations/v1/registration.proto\x1a\x14rules/v1/rules.proto"\xac\x06\n\rCreateRequest\x12A\n\x05title\x18\x01 \x01(\tR\x05titleB+\xbaH(\xc8\x01\x01r#\x80\xb3\xdf\x8a\x03\x01\x18\xc8\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12B\n\x06scopes\x18\x02 \x03(\x0e2\x17.registrations.v1.ScopeR\x06scopesB\x11\xbaH\x0e\x92\x01\x0b\x10\x03"\x07\x82\x01\x04\x10\x01 \x00\x12M\n\x0bsegment_ids\x18\x03 \x03(\tR\nsegmentIdsB,\xbaH)\x92\x01&\x10\xe8\x07"!r\x1f\x10\x01\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12M\n\x0bbuilder_ids\x18\x04 \x03(\tR\nbuilderIdsB,\xbaH)\x92\x01&\x10\xe8\x07"!r\x1f\x10\x01\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12\x1a\n\x08archived\x18\x05 \x01(\x08R\x08archived\x12\x92\x01\n\x14dashboard_content_id\x18\x06 \x01(\tR\x12dashboardContentIdB`\xbaH]\xba\x01Z\n\x1adashboard_content_id.empty\x120must be empty: a new registration has no content\x1a\nthis == \'\'\x12N\n\x0forganisation_id\x18\x07 \x01(\tR\x0eorganisationIdB%\xbaH"\xc8\x01\x01r\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12H\n\x0ccommunity_id\x18\x08 \x01(\tR\x0bcommunityIdB%\xbaH"\xc8\x01\x01r\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12*\n\nrequest_id\x18\x0c \x01(\tR\trequestIdB\x0b\xbaH\x08\xd8\x01\x01r\x03\xb0\x01\x01\x12Z\n\x0echange_message\x18\r \x01(\tR\rchangeMessageB3\xbaH0r.\x18\xf4\x032)^[^\\x00-\\x08\\x0B\\x0C\\x0E-\\x1F\\x7F-\\x9F]*$\x12#\n\rvalidate_only\x18\x0e \x01(\x08R\x0cvalidateOnly"e\n\x0eCreateResponse\x12S\n\x0cregistration\x18\x01 \x01(\x0b2\'.registrations.v1.DashboardRegistrationR\x0cregistrationB\x06\xbaH\x03\xc8\x01\x01"\xed\t\n\rUpdateRequest\x124\n\x02id\x18\x01 \x01(\tR\x02idB$\xbaH!\xc8\x01\x01r\x1c\x18@2\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12A\n\x05title\x18\x02 \x01(\tR\x05titleB+\xbaH(\xd8\x01\x01r#\x80\xb3\xdf\x8a\x03\x01\x18\xc8\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12B\n\x06scopes\x18\x03 \x03(\x0e2\x17.registrations.v1.ScopeR\x06scopesB\x11\xbaH\x0e\x92\x01\x0b\x10\x03"\x07\x82\x01\x04\x10\x01 \x00\x12M\n\x0bsegment_ids\x18\x04 \x03(\tR\nsegmentIdsB,\xbaH)\x92\x01&\x10\xe8\x07"!r\x1f\x10\x01\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12M\n\x0bbuilder_ids\x18\x05 \x03(\tR\nbuilderIdsB,\xbaH)\x92\x01&\x10\xe8\x07"!r\x1f\x10\x01\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12\x1f\n\x08archived\x18\x06 \x01(\x08H\x00R\x08archived\x88\x01\x01\x12T\n\x14dashboard_content_id\x18\x07 \x01(\tR\x12dashboardContentIdB"\xbaH\x1fr\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12\xc5\x02\n\x0bupdate_mask\x18\x08 \x01(\x0b2\x1a.google.protobuf.FieldMaskR\nupdateMaskB\x87\x02\xbaH\x83\x02\xba\x01\xff\x01\n\x11update_mask.paths\x12[must only hold title, scopes, segment_ids, builder_ids, archived, dashboard_content_id or *\x1a\x8c\x01this.paths.size() <= 32 && this.paths.all(p, p in[\'title\', \'scopes\', \'segment_ids\', \'builder_ids\', \'archived\', \'dashboard_content_id\', \'*\'])\x12*\n\nrequest_id\x18\x0c \x01(\tR\trequestIdB\x0b\xbaH\x08\xd8\x01\x01r\x03\xb0\x01\x01\x12Z\n\x0echange_message\x18\r \x01(\tR\rchangeMessageB3\xbaH0r.\x18\xf4\x032)^[^\\x00-\\x08\\x0B\\x0C\\x0E-\\x1F\\x7F-\\x9F]*$\x12#\n\rvalidate_only\x18\x0e \x01(\x08R\x0cvalidateOnly\x126\n\x04etag\x18\x0f \x01(\tR\x04etagB"\xbaH\x1fr\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$B\x0b\n\t_archived:\xcf\x01\xbaH\xcb\x01\x1a\xc8\x01\n\x0cupdate.title\x12,must not be empty where update_mask names it\x1a\x89\x01this.title != \'\' || !has(this.update_mask) || this.update_mask.paths.size() > 32|| !this.update_mask.paths.exists(p, p in [\'title\', \'*\'])"e\n\x0eUpdateResponse\x12S\n\x0cregistration\x18\x01 \x01(\x0b2\'.registrations.v1.DashboardRegistrationR\x0cregistrationB\x06\xbaH\x03\xc8\x01\x01"\xaa\x02\n\rDeleteRequest\x124\n\x02id\x18\x01 \x01(\tR\x02idB$\xbaH!\xc8\x01\x01r\x1c\x18@2\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12*\n\nrequest_id\x18\x0c \x01(\tR\trequestIdB\x0b\xbaH\x08\xd8\x01\x01r\x03\xb0\x01\x01\x12Z\n\x0echange_message\x18\r \x01(\tR\rchangeMessageB3\xbaH0r.\x18\xf4\x032)^[^\\x00-\\x08\\x0B\\x0C\\x0E-\\x1F\\x7F-\\x9F]*$\x12#\n\rvalidate_only\x18\x0e \x01(\x08R\x0cvalidateOnly\x126\n\x04etag\x18\x0f \x01(\tR\x04etagB"\xbaH\x1fr\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$"\x10\n\x0eDeleteResponse"\xac\x02\n\x0fUndeleteRequest\x124\n\x02id\x18\x01 \x01(\tR\x02idB$\xbaH!\xc8\x01\x01r\x1c\x18@2\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$\x12*\n\nrequest_id\x18\x0c \x01(\tR\trequestIdB\x0b\xbaH\x08\xd8\x01\x01r\x03\xb0\x01\x01\x12Z\n\x0echange_message\x18\r \x01(\tR\rchangeMessageB3\xbaH0r.\x18\xf4\x032)^[^\\x00-\\x08\\x0B\\x0C\\x0E-\\x1F\\x7F-\\x9F]*$\x12#\n\rvalidate_only\x18\x0e \x01(\x08R\x0cvalidateOnly\x126\n\x04etag\x18\x0f \x01(\tR\x04etagB"\xbaH\x1fr\x1d\x18\x80\x012\x18^[^\\x00-\\x1F\\x7F-\\x9F]*$"g\n\x10UndeleteResponse\x12S\n\x0cregistration\x18\x01 \x01(\x0b2\'.registrations.v1.DashboardRegistrationR\x0cregistrationB\x06\xbaH\x03\xc8\x01\x01b\x06proto3',
     [
         validate_pb.desc(),
         field_mask_pb.desc(),
         registration_pb.desc(),
+        rules_pb.desc(),
     ],
     {
         "CreateRequest": CreateRequest,

@@ -71,7 +71,7 @@ class DashboardContentWrapper(Message[_DashboardContentWrapperFields]):
             string created_by = 5;
             ```
         change_message:
-            Why it was made, as its caller said, 0 to 500 characters.
+            Why it was made, as its caller said, 0 to 500 characters, tabs and line breaks too.
 
             ```proto
             string change_message = 6;

@@ -291,7 +291,7 @@ class FormatDates(Message[_FormatDatesFields]):
 
     Attributes:
         sources:
-            One dataset whose keys are dates: key/value or buckets.
+            One dataset whose keys are dates: key/value, key/values or buckets.
 
             ```proto
             repeated registrations.v1.Dataset sources = 1;
@@ -331,7 +331,7 @@ class GetDecorators(Message[_GetDecoratorsFields]):
 
     Attributes:
         sources:
-            One dataset whose keys are ids: key/value or buckets.
+            One dataset whose keys are ids: key/value, key/values or buckets.
 
             ```proto
             repeated registrations.v1.Dataset sources = 1;

@@ -39,7 +39,7 @@ class DashboardRegistration(Message[_DashboardRegistrationFields]):
             string id = 1;
             ```
         title:
-            The title shown to people, 1 to 200 characters, not only white space. It need not be unique.
+            The title shown to people, 1 to 200 characters, at least one of them visible. It need not be unique.
 
             ```proto
             string title = 2;

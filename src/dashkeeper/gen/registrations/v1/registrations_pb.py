@@ -83,8 +83,8 @@ class ListRequest(Message[_ListRequestFields]):
             optional bool archived = 7;
             ```
         title_contains:
-            Only registrations whose title contains this text, 0 to 200 characters. Case doesn't matter; no character is a
-            wildcard.
+            Only registrations whose title contains this text, 0 to 200 characters. Case doesn't matter, nor whether accents are
+            characters of their own (NFD) or not (NFC); no character is a wildcard.
 
             ```proto
             string title_contains = 8;

@@ -56,19 +56,19 @@ class CreateRequest(_message.Message):
     CHANGE_MESSAGE_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The name, 1 to 200 characters, not only white space. Required. It need not be unique."""
+    """The name, 1 to 200 characters, at least one of them visible. Required. It need not be unique."""
     dashboard_id: _builtins.str
     """The id of the new dashboard: 1 to 64 letters, digits, `_` and `-`, the first one a letter or a digit. Optional: the
     server makes one up. An id in use is refused with ALREADY_EXISTS; the id of a deleted dashboard is created anew.
     """
     description: _builtins.str
-    """What the dashboard is for, 0 to 2,000 characters."""
+    """What the dashboard is for, 0 to 2,000 characters, tabs and line breaks too."""
     request_id: _builtins.str
     """A UUID that the client makes up for this call, in any case. Within a day, the same call again under the same UUID
     answers what the first one answered and does nothing; a different call under it is refused. Optional.
     """
     change_message: _builtins.str
-    """Why the change is made, 0 to 500 characters, kept in the dashboard's history."""
+    """Why the change is made, 0 to 500 characters, tabs and line breaks too, kept in the dashboard's history."""
     validate_only: _builtins.bool
     """If true, everything is checked and answered as if it were done, but nothing is written: etag, revision and
     updated_at are the present ones, and ids that would be assigned are empty.
@@ -165,15 +165,15 @@ class UpdateRequest(_message.Message):
     id: _builtins.str
     """The dashboard's id. Required."""
     name: _builtins.str
-    """The new name, 1 to 200 characters, not only white space."""
+    """The new name, 1 to 200 characters, at least one of them visible."""
     description: _builtins.str
-    """The new description, 0 to 2,000 characters."""
+    """The new description, 0 to 2,000 characters, tabs and line breaks too."""
     request_id: _builtins.str
     """A UUID that the client makes up for this call, in any case. Within a day, the same call again under the same UUID
     answers what the first one answered and does nothing; a different call under it is refused. Optional.
     """
     change_message: _builtins.str
-    """Why the change is made, 0 to 500 characters, kept in the dashboard's history."""
+    """Why the change is made, 0 to 500 characters, tabs and line breaks too, kept in the dashboard's history."""
     validate_only: _builtins.bool
     """If true, everything is checked and answered as if it were done, but nothing is written: etag, revision and
     updated_at are the present ones, and ids that would be assigned are empty.
@@ -257,7 +257,7 @@ class DeleteRequest(_message.Message):
     answers what the first one answered and does nothing; a different call under it is refused. Optional.
     """
     change_message: _builtins.str
-    """Why the change is made, 0 to 500 characters, kept in the dashboard's history."""
+    """Why the change is made, 0 to 500 characters, tabs and line breaks too, kept in the dashboard's history."""
     validate_only: _builtins.bool
     """If true, everything is checked and answered as if it were done, but nothing is written: etag, revision and
     updated_at are the present ones, and ids that would be assigned are empty.
@@ -318,7 +318,7 @@ class UndeleteRequest(_message.Message):
     answers what the first one answered and does nothing; a different call under it is refused. Optional.
     """
     change_message: _builtins.str
-    """Why the change is made, 0 to 500 characters, kept in the dashboard's history."""
+    """Why the change is made, 0 to 500 characters, tabs and line breaks too, kept in the dashboard's history."""
     validate_only: _builtins.bool
     """If true, everything is checked and answered as if it were done, but nothing is written: etag, revision and
     updated_at are the present ones, and ids that would be assigned are empty.

@@ -69,9 +69,9 @@ class Dashboard(_message.Message):
     dashboard goes on with its revisions.
     """
     name: _builtins.str
-    """The name shown to people, 1 to 200 characters, not only white space. It need not be unique."""
+    """The name shown to people, 1 to 200 characters, at least one of them visible. It need not be unique."""
     description: _builtins.str
-    """What the dashboard is for, 0 to 2,000 characters."""
+    """What the dashboard is for, 0 to 2,000 characters, tabs and line breaks too."""
     created_by: _builtins.str
     """Who created the dashboard: the subject (`sub`) of the token. Output only."""
     updated_by: _builtins.str

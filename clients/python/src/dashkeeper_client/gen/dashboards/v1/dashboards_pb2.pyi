@@ -52,6 +52,7 @@ class ListRequest(_message.Message):
     NAME_PREFIX_FIELD_NUMBER: _builtins.int
     NAME_CONTAINS_FIELD_NUMBER: _builtins.int
     SHOW_DELETED_FIELD_NUMBER: _builtins.int
+    LABEL_KEYS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """The most dashboards that one answer may hold. 0 stands for 1,000, which is also the most that can be had. An answer
     may hold fewer although there are more.
@@ -63,7 +64,9 @@ class ListRequest(_message.Message):
     behind it descending. Names are compared by their UTF-8 bytes. Equal ones are sorted by their ids.
     """
     name_prefix: _builtins.str
-    """Only dashboards whose name begins with this text, 0 to 200 characters. Case matters; no character is a wildcard."""
+    """Only dashboards whose name begins with this text, 0 to 200 characters. Case matters; no character is a wildcard.
+    Whether accents are characters of their own (NFD) or not (NFC) doesn't matter, neither here nor in name_contains.
+    """
     name_contains: _builtins.str
     """Only dashboards whose name contains this text, 0 to 200 characters. Case doesn't matter; no character is a wildcard."""
     show_deleted: _builtins.bool
@@ -71,6 +74,10 @@ class ListRequest(_message.Message):
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Only dashboards that have all these labels, at most 32, each with this very value."""
+
+    @_builtins.property
+    def label_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only dashboards that have each of these labels, whatever its value. At most 32 keys."""
 
     def __init__(
         self,
@@ -82,10 +89,11 @@ class ListRequest(_message.Message):
         name_prefix: _builtins.str = ...,
         name_contains: _builtins.str = ...,
         show_deleted: _builtins.bool = ...,
+        label_keys: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "name_contains", b"name_contains", "name_prefix", b"name_prefix", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "show_deleted", b"show_deleted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["label_keys", b"label_keys", "labels", b"labels", "name_contains", b"name_contains", "name_prefix", b"name_prefix", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "show_deleted", b"show_deleted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

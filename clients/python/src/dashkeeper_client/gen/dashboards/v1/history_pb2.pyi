@@ -85,7 +85,7 @@ class Revision(_message.Message):
     created_by: _builtins.str
     """Who made it: the subject (`sub`) of the token."""
     change_message: _builtins.str
-    """Why it was made, as its caller said, 0 to 500 characters."""
+    """Why it was made, as its caller said, 0 to 500 characters, tabs and line breaks too."""
     kind: Global___RevisionKind.ValueType
     """Which call made it."""
     name: _builtins.str
@@ -249,7 +249,7 @@ class RestoreRequest(_message.Message):
     answers what the first one answered and does nothing; a different call under it is refused. Optional.
     """
     change_message: _builtins.str
-    """Why the change is made, 0 to 500 characters, kept in the dashboard's history."""
+    """Why the change is made, 0 to 500 characters, tabs and line breaks too, kept in the dashboard's history."""
     validate_only: _builtins.bool
     """If true, everything is checked and answered as if it were done, but nothing is written: etag, revision and
     updated_at are the present ones, and ids that would be assigned are empty.

@@ -40,8 +40,8 @@ class UpsertRequest(_message.Message):
     allow_missing: _builtins.bool
     """If true, a dashboard that doesn't exist is created. Otherwise the call fails with NOT_FOUND."""
     name: _builtins.str
-    """The name of the dashboard if it has to be created, 1 to 200 characters, not only white space; ignored if it exists.
-    Required with allow_missing, refused without.
+    """The name of the dashboard if it has to be created, 1 to 200 characters, at least one of them visible; ignored if it
+    exists. Required with allow_missing, refused without.
     """
     max_deletions: _builtins.int
     """The most tiles that the call may delete; 0 allows none. If there are more, it fails with FAILED_PRECONDITION and
@@ -52,7 +52,7 @@ class UpsertRequest(_message.Message):
     answers what the first one answered and does nothing; a different call under it is refused. Optional.
     """
     change_message: _builtins.str
-    """Why the change is made, 0 to 500 characters, kept in the dashboard's history."""
+    """Why the change is made, 0 to 500 characters, tabs and line breaks too, kept in the dashboard's history."""
     validate_only: _builtins.bool
     """If true, everything is checked and answered as if it were done, but nothing is written: etag, revision and
     updated_at are the present ones, and ids that would be assigned are empty.

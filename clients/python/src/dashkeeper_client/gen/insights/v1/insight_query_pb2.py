@@ -26,27 +26,27 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5dashkeeper_client/gen/insights/v1/insight_query.proto\x12!dashkeeper_client.gen.insights.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x04\n\x10InsightQuerySpec\x12J\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x30.dashkeeper_client.gen.insights.v1.EventSelectorB\x00R\x06\x65vents\x12R\n\x0bgranularity\x18\x02 \x01(\x0e\x32..dashkeeper_client.gen.insights.v1.GranularityB\x00R\x0bgranularity\x12R\n\x0b\x61ggregation\x18\x03 \x01(\x0e\x32..dashkeeper_client.gen.insights.v1.AggregationB\x00R\x0b\x61ggregation\x12K\n\ntime_range\x18\x04 \x01(\x0b\x32,.dashkeeper_client.gen.insights.v1.TimeRangeR\ttimeRange\x12\x33\n\x14\x61ggregation_property\x18\x05 \x01(\tB\x00R\x13\x61ggregationProperty\x12J\n\tbreakdown\x18\x06 \x01(\x0b\x32,.dashkeeper_client.gen.insights.v1.BreakdownR\tbreakdown\x12M\n\x07\x66ilters\x18\x07 \x03(\x0b\x32\x31.dashkeeper_client.gen.insights.v1.PropertyFilterB\x00R\x07\x66ilters\x12H\n\x11\x63onversion_window\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationB\x00R\x10\x63onversionWindow:\x00\"t\n\rEventSelector\x12\x14\n\x04name\x18\x01 \x01(\tB\x00R\x04name\x12M\n\x07\x66ilters\x18\x02 \x03(\x0b\x32\x31.dashkeeper_client.gen.insights.v1.PropertyFilterB\x00R\x07\x66ilters\"q\n\tTimeRange\x12\x32\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x00R\x05start\x12.\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x00R\x03\x65nd:\x00\")\n\tBreakdown\x12\x1c\n\x08property\x18\x01 \x01(\tB\x00R\x08property\"\xbc\x01\n\x0ePropertyFilter\x12\x1c\n\x08property\x18\x01 \x01(\tB\x00R\x08property\x12I\n\x08operator\x18\x02 \x01(\x0e\x32+.dashkeeper_client.gen.insights.v1.OperatorB\x00R\x08operator\x12\x1b\n\x05value\x18\x03 \x01(\tB\x00H\x00R\x05value\x88\x01\x01\x12\x18\n\x06values\x18\x04 \x03(\tB\x00R\x06values:\x00\x42\x08\n\x06_value*\x82\x01\n\x0bGranularity\x12\x1b\n\x17GRANULARITY_UNSPECIFIED\x10\x00\x12\x14\n\x10GRANULARITY_HOUR\x10\x01\x12\x13\n\x0fGRANULARITY_DAY\x10\x02\x12\x14\n\x10GRANULARITY_WEEK\x10\x03\x12\x15\n\x11GRANULARITY_MONTH\x10\x04*\x8d\x01\n\x0b\x41ggregation\x12\x1b\n\x17\x41GGREGATION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41GGREGATION_COUNT\x10\x01\x12\x1c\n\x18\x41GGREGATION_UNIQUE_USERS\x10\x02\x12\x13\n\x0f\x41GGREGATION_SUM\x10\x03\x12\x17\n\x13\x41GGREGATION_AVERAGE\x10\x04*\xd0\x02\n\x08Operator\x12\x18\n\x14OPERATOR_UNSPECIFIED\x10\x00\x12\x13\n\x0fOPERATOR_EQUALS\x10\x01\x12\x17\n\x13OPERATOR_NOT_EQUALS\x10\x02\x12\x15\n\x11OPERATOR_CONTAINS\x10\x03\x12\x19\n\x15OPERATOR_NOT_CONTAINS\x10\x04\x12\x19\n\x15OPERATOR_GREATER_THAN\x10\x05\x12\"\n\x1eOPERATOR_GREATER_THAN_OR_EQUAL\x10\x06\x12\x16\n\x12OPERATOR_LESS_THAN\x10\x07\x12\x1f\n\x1bOPERATOR_LESS_THAN_OR_EQUAL\x10\x08\x12\x0f\n\x0bOPERATOR_IN\x10\t\x12\x13\n\x0fOPERATOR_NOT_IN\x10\n\x12\x13\n\x0fOPERATOR_IS_SET\x10\x0b\x12\x17\n\x13OPERATOR_IS_NOT_SET\x10\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5dashkeeper_client/gen/insights/v1/insight_query.proto\x12!dashkeeper_client.gen.insights.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x04\n\x10InsightQuerySpec\x12J\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x30.dashkeeper_client.gen.insights.v1.EventSelectorB\x00R\x06\x65vents\x12R\n\x0bgranularity\x18\x02 \x01(\x0e\x32..dashkeeper_client.gen.insights.v1.GranularityB\x00R\x0bgranularity\x12R\n\x0b\x61ggregation\x18\x03 \x01(\x0e\x32..dashkeeper_client.gen.insights.v1.AggregationB\x00R\x0b\x61ggregation\x12K\n\ntime_range\x18\x04 \x01(\x0b\x32,.dashkeeper_client.gen.insights.v1.TimeRangeR\ttimeRange\x12\x33\n\x14\x61ggregation_property\x18\x05 \x01(\tB\x00R\x13\x61ggregationProperty\x12J\n\tbreakdown\x18\x06 \x01(\x0b\x32,.dashkeeper_client.gen.insights.v1.BreakdownR\tbreakdown\x12M\n\x07\x66ilters\x18\x07 \x03(\x0b\x32\x31.dashkeeper_client.gen.insights.v1.PropertyFilterB\x00R\x07\x66ilters\x12H\n\x11\x63onversion_window\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationB\x00R\x10\x63onversionWindow:\x00\"t\n\rEventSelector\x12\x14\n\x04name\x18\x01 \x01(\tB\x00R\x04name\x12M\n\x07\x66ilters\x18\x02 \x03(\x0b\x32\x31.dashkeeper_client.gen.insights.v1.PropertyFilterB\x00R\x07\x66ilters\"\x9e\x01\n\tTimeRange\x12\x30\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x05start\x12,\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x03\x65nd\x12/\n\x04last\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x00R\x04last:\x00\")\n\tBreakdown\x12\x1c\n\x08property\x18\x01 \x01(\tB\x00R\x08property\"\xbc\x01\n\x0ePropertyFilter\x12\x1c\n\x08property\x18\x01 \x01(\tB\x00R\x08property\x12I\n\x08operator\x18\x02 \x01(\x0e\x32+.dashkeeper_client.gen.insights.v1.OperatorB\x00R\x08operator\x12\x1b\n\x05value\x18\x03 \x01(\tB\x00H\x00R\x05value\x88\x01\x01\x12\x18\n\x06values\x18\x04 \x03(\tB\x00R\x06values:\x00\x42\x08\n\x06_value*\x82\x01\n\x0bGranularity\x12\x1b\n\x17GRANULARITY_UNSPECIFIED\x10\x00\x12\x14\n\x10GRANULARITY_HOUR\x10\x01\x12\x13\n\x0fGRANULARITY_DAY\x10\x02\x12\x14\n\x10GRANULARITY_WEEK\x10\x03\x12\x15\n\x11GRANULARITY_MONTH\x10\x04*\x8d\x01\n\x0b\x41ggregation\x12\x1b\n\x17\x41GGREGATION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41GGREGATION_COUNT\x10\x01\x12\x1c\n\x18\x41GGREGATION_UNIQUE_USERS\x10\x02\x12\x13\n\x0f\x41GGREGATION_SUM\x10\x03\x12\x17\n\x13\x41GGREGATION_AVERAGE\x10\x04*\xd0\x02\n\x08Operator\x12\x18\n\x14OPERATOR_UNSPECIFIED\x10\x00\x12\x13\n\x0fOPERATOR_EQUALS\x10\x01\x12\x17\n\x13OPERATOR_NOT_EQUALS\x10\x02\x12\x15\n\x11OPERATOR_CONTAINS\x10\x03\x12\x19\n\x15OPERATOR_NOT_CONTAINS\x10\x04\x12\x19\n\x15OPERATOR_GREATER_THAN\x10\x05\x12\"\n\x1eOPERATOR_GREATER_THAN_OR_EQUAL\x10\x06\x12\x16\n\x12OPERATOR_LESS_THAN\x10\x07\x12\x1f\n\x1bOPERATOR_LESS_THAN_OR_EQUAL\x10\x08\x12\x0f\n\x0bOPERATOR_IN\x10\t\x12\x13\n\x0fOPERATOR_NOT_IN\x10\n\x12\x13\n\x0fOPERATOR_IS_SET\x10\x0b\x12\x17\n\x13OPERATOR_IS_NOT_SET\x10\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dashkeeper_client.gen.insights.v1.insight_query_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GRANULARITY']._serialized_start=1251
-  _globals['_GRANULARITY']._serialized_end=1381
-  _globals['_AGGREGATION']._serialized_start=1384
-  _globals['_AGGREGATION']._serialized_end=1525
-  _globals['_OPERATOR']._serialized_start=1528
-  _globals['_OPERATOR']._serialized_end=1864
+  _globals['_GRANULARITY']._serialized_start=1297
+  _globals['_GRANULARITY']._serialized_end=1427
+  _globals['_AGGREGATION']._serialized_start=1430
+  _globals['_AGGREGATION']._serialized_end=1571
+  _globals['_OPERATOR']._serialized_start=1574
+  _globals['_OPERATOR']._serialized_end=1910
   _globals['_INSIGHTQUERYSPEC']._serialized_start=158
   _globals['_INSIGHTQUERYSPEC']._serialized_end=781
   _globals['_EVENTSELECTOR']._serialized_start=783
   _globals['_EVENTSELECTOR']._serialized_end=899
-  _globals['_TIMERANGE']._serialized_start=901
-  _globals['_TIMERANGE']._serialized_end=1014
-  _globals['_BREAKDOWN']._serialized_start=1016
-  _globals['_BREAKDOWN']._serialized_end=1057
-  _globals['_PROPERTYFILTER']._serialized_start=1060
-  _globals['_PROPERTYFILTER']._serialized_end=1248
+  _globals['_TIMERANGE']._serialized_start=902
+  _globals['_TIMERANGE']._serialized_end=1060
+  _globals['_BREAKDOWN']._serialized_start=1062
+  _globals['_BREAKDOWN']._serialized_end=1103
+  _globals['_PROPERTYFILTER']._serialized_start=1106
+  _globals['_PROPERTYFILTER']._serialized_end=1294
 # @@protoc_insertion_point(module_scope)

@@ -247,29 +247,37 @@ Global___EventSelector: _TypeAlias = EventSelector  # noqa: Y015
 
 @_typing.final
 class TimeRange(_message.Message):
-    """TimeRange is a span of time, from start up to but not including end."""
+    """TimeRange is a span of time: either from start up to but not including end, or the last so many seconds."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     START_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def start(self) -> _timestamp_pb2.Timestamp:
-        """The first moment of the span. Required. Within the years 1 to 9999."""
+        """The first moment of the span. Required without last, refused with it. Within the years 1 to 9999."""
 
     @_builtins.property
     def end(self) -> _timestamp_pb2.Timestamp:
-        """The moment just after the span. Required. Within the years 1 to 9999, and after start."""
+        """The moment just after the span. Required without last, refused with it. Within the years 1 to 9999, and after start."""
+
+    @_builtins.property
+    def last(self) -> _duration_pb2.Duration:
+        """The length of the span that ends now, whenever the insight is shown. Whole seconds, 1 minute to 10 years (of 365.25
+        days).
+        """
 
     def __init__(
         self,
         *,
         start: _timestamp_pb2.Timestamp | None = ...,
         end: _timestamp_pb2.Timestamp | None = ...,
+        last: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "last", b"last", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "last", b"last", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

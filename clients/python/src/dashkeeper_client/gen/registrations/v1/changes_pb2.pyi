@@ -38,7 +38,7 @@ class CreateRequest(_message.Message):
     CHANGE_MESSAGE_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     title: _builtins.str
-    """The title, 1 to 200 characters, not only white space. Required. It need not be unique."""
+    """The title, 1 to 200 characters, at least one of them visible. Required. It need not be unique."""
     archived: _builtins.bool
     """Whether the dashboard is hidden from all places."""
     dashboard_content_id: _builtins.str
@@ -54,7 +54,7 @@ class CreateRequest(_message.Message):
     answers what the first one answered and does nothing; a different call under it is refused. Optional.
     """
     change_message: _builtins.str
-    """Why the change is made, 0 to 500 characters, kept in the server's log."""
+    """Why the change is made, 0 to 500 characters, tabs and line breaks too, kept in the server's log."""
     validate_only: _builtins.bool
     """If true, everything is checked and answered as if it were done, but nothing is written: id, etag and
     last_modified_ts are empty.
@@ -145,7 +145,7 @@ class UpdateRequest(_message.Message):
     id: _builtins.str
     """The registration's id. Required."""
     title: _builtins.str
-    """The new title, 1 to 200 characters, not only white space."""
+    """The new title, 1 to 200 characters, at least one of them visible."""
     archived: _builtins.bool
     """Whether the dashboard is hidden from all places."""
     dashboard_content_id: _builtins.str
@@ -157,7 +157,9 @@ class UpdateRequest(_message.Message):
     answers what the first one answered and does nothing; a different call under it is refused. Optional.
     """
     change_message: _builtins.str
-    """Why the change is made, 0 to 500 characters, kept in the server's log, and with the content if one is made."""
+    """Why the change is made, 0 to 500 characters, tabs and line breaks too, kept in the server's log, and with the
+    content if one is made.
+    """
     validate_only: _builtins.bool
     """If true, everything is checked and answered as if it were done, but nothing is written: etag, last_modified_ts and
     dashboard_content_id are the present ones.
@@ -259,7 +261,7 @@ class DeleteRequest(_message.Message):
     answers what the first one answered and does nothing; a different call under it is refused. Optional.
     """
     change_message: _builtins.str
-    """Why the change is made, 0 to 500 characters, kept in the server's log."""
+    """Why the change is made, 0 to 500 characters, tabs and line breaks too, kept in the server's log."""
     validate_only: _builtins.bool
     """If true, everything is checked and answered as if it were done, but nothing is written."""
     etag: _builtins.str
@@ -318,7 +320,7 @@ class UndeleteRequest(_message.Message):
     answers what the first one answered and does nothing; a different call under it is refused. Optional.
     """
     change_message: _builtins.str
-    """Why the change is made, 0 to 500 characters, kept in the server's log."""
+    """Why the change is made, 0 to 500 characters, tabs and line breaks too, kept in the server's log."""
     validate_only: _builtins.bool
     """If true, everything is checked and answered as if it were done, but nothing is written: etag and last_modified_ts
     are the present ones.

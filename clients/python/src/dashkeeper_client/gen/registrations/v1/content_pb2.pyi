@@ -45,7 +45,7 @@ class DashboardContentWrapper(_message.Message):
     created_by: _builtins.str
     """Who made it: the subject (`sub`) of the token."""
     change_message: _builtins.str
-    """Why it was made, as its caller said, 0 to 500 characters."""
+    """Why it was made, as its caller said, 0 to 500 characters, tabs and line breaks too."""
     @_builtins.property
     def content(self) -> Global___DashboardContent:
         """What the dashboard shows. Always empty in the answer of ListContents."""

@@ -91,7 +91,7 @@ class UpdateContentRequest(_message.Message):
     answers what the first one answered and does nothing; a different call under it is refused. Optional.
     """
     change_message: _builtins.str
-    """Why the change is made, 0 to 500 characters, kept with the content."""
+    """Why the change is made, 0 to 500 characters, tabs and line breaks too, kept with the content."""
     validate_only: _builtins.bool
     """If true, everything is checked and answered as if it were done, but nothing is written: the id of the
     wrapper and its created_ts are empty.
@@ -228,7 +228,7 @@ class RestoreContentRequest(_message.Message):
     answers what the first one answered and does nothing; a different call under it is refused. Optional.
     """
     change_message: _builtins.str
-    """Why the change is made, 0 to 500 characters, kept with the content."""
+    """Why the change is made, 0 to 500 characters, tabs and line breaks too, kept with the content."""
     validate_only: _builtins.bool
     """If true, everything is checked and answered as if it were done, but nothing is written: the id of the
     wrapper and its created_ts are empty.

@@ -313,7 +313,7 @@ class FormatDates(_message.Message):
     DATE_OPTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___Dataset]:
-        """One dataset whose keys are dates: key/value or buckets."""
+        """One dataset whose keys are dates: key/value, key/values or buckets."""
 
     @_builtins.property
     def date_options(self) -> _transformation_options_pb2.DateOptions:
@@ -343,7 +343,7 @@ class GetDecorators(_message.Message):
     DECORATORS_OPTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___Dataset]:
-        """One dataset whose keys are ids: key/value or buckets."""
+        """One dataset whose keys are ids: key/value, key/values or buckets."""
 
     @_builtins.property
     def decorators_options(self) -> _transformation_options_pb2.DecoratorsOptions:

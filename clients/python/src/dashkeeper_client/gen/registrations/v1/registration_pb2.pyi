@@ -75,7 +75,7 @@ class DashboardRegistration(_message.Message):
     id: _builtins.str
     """The registration's id, assigned by the server: `reg_` and characters that sort by the time of creation."""
     title: _builtins.str
-    """The title shown to people, 1 to 200 characters, not only white space. It need not be unique."""
+    """The title shown to people, 1 to 200 characters, at least one of them visible. It need not be unique."""
     archived: _builtins.bool
     """Whether the dashboard is hidden from all places, without being deleted."""
     dashboard_content_id: _builtins.str

@@ -65,8 +65,8 @@ class ListRequest(_message.Message):
     aren't.
     """
     title_contains: _builtins.str
-    """Only registrations whose title contains this text, 0 to 200 characters. Case doesn't matter; no character is a
-    wildcard.
+    """Only registrations whose title contains this text, 0 to 200 characters. Case doesn't matter, nor whether accents are
+    characters of their own (NFD) or not (NFC); no character is a wildcard.
     """
     show_deleted: _builtins.bool
     """If true, deleted registrations that can still be brought back are listed too. They are known by their deleted_at."""
