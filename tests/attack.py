@@ -127,7 +127,7 @@ def raw_http(server: RunningServer, *parts: bytes) -> bytes:
 
 
 def grpc_web(server: RunningServer, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
-    """Send a gRPC-Web body as it stands to Get; return the trailers of its answer."""
+    """Send a gRPC-Web body as it stands to Get; return the headers and trailers of its answer."""
     answer = httpx.post(
         f"{server.http}{SERVICE}/Get",
         content=body,
@@ -138,4 +138,5 @@ def grpc_web(server: RunningServer, body: bytes, headers: Mapping[str, str]) -> 
     if "grpc-status" in answer.headers:
         return dict(answer.headers)
     lines = answer.content[answer.content.index(b"grpc-status:") :].decode().splitlines()
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    trailers = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return {**answer.headers, **trailers}

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import jwt
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
 SECRET = "a secret of the tests, long enough for HS512: 0123456789abcdefghijklmnopqrstuvwxyz"
 ISSUER = "https://issuer.test"
 AUDIENCE = "dashkeeper-tests"
 STARTUP_SECONDS = 30
+LOG_SECONDS = 30
 
 
 @dataclass
@@ -47,6 +48,17 @@ class RunningServer:
         lines = (self.folder / "log").read_text(encoding="utf-8").split("\n")[:-1]
         return [json.loads(line) for line in lines if line.startswith("{")]
 
+    def logged_call(self, request_id: str) -> dict[str, Any]:
+        """Return the one line of a call. It may be written a moment after the answer is sent."""
+        deadline = time.monotonic() + LOG_SECONDS
+        while time.monotonic() < deadline:
+            found = [one for one in self.log_records() if one.get("request_id") == request_id]
+            if found:
+                (line,) = found
+                return line
+            time.sleep(0.02)  # between two looks at the log
+        raise AssertionError(f"{request_id} was not reported")
+
     def kill(self) -> None:
         """End it as a power cut would: SIGKILL."""
         self.process.send_signal(signal.SIGKILL)
@@ -59,8 +71,11 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def running_server(folder: Path, **settings: str) -> Generator[RunningServer]:
-    """Run a server on the database in this folder; settings by their names without the prefix."""
+def running_server(folder: Path, *, run_by: Sequence[str] = (), **settings: str) -> Generator[RunningServer]:
+    """Run a server on the database in this folder; settings by their names without the prefix.
+
+    `run_by` is a command that runs it, as setpriv does.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     log_path = folder / "log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DASHKEEPER_")}
@@ -76,7 +91,7 @@ def running_server(folder: Path, **settings: str) -> Generator[RunningServer]:
     environment |= {f"DASHKEEPER_{name}": value for name, value in (defaults | settings).items()}
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dashkeeper", "serve"], cwd=folder, env=environment, stderr=log
+            [*run_by, sys.executable, "-m", "dashkeeper", "serve"], cwd=folder, env=environment, stderr=log
         )
     server = RunningServer(process, folder, "", "", environment["DASHKEEPER_DATABASE_URL"])
     try:

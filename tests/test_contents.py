@@ -183,9 +183,9 @@ BAD_JSON = {
     "key-twice-below": '{"a":[{"b":1,"\\u0062":2}]}',
     "nan": '{"a":NaN}',
     "infinity": '{"a":[-Infinity]}',
-    "integer-above": '{"a":9007199254740992}',
-    "integer-below": '{"a":-9007199254740992}',
-    "double-above": '{"a":1e400}',
+    "number-with-a-zero": '{"a":01}',
+    "number-without-a-fraction": '{"a":1.}',
+    "plus": '{"a":+1}',
     "lone-surrogate": '{"a":"\\ud800"}',
     "lone-surrogate-in-key": '{"\\udc00":1}',
     "raw-control": '{"a":"\t"}',
@@ -209,7 +209,7 @@ def test_json_of_another_source_that_is_bad_is_refused_at_its_place(text: str) -
 
 
 def test_all_problems_of_a_json_are_told_with_their_paths_in_it() -> None:
-    found = violations_of_content(charts(other('{"a":NaN,"b":[{"c":1,"c":2},1e999]}')))
+    found = violations_of_content(charts(other('{"a":NaN,"b":[{"c":1,"c":2},"\\ud800"]}')))
     assert [text.partition(": ")[0] for _, text in found] == ["a", "b[0].c", "b[1]"]
 
 
@@ -218,7 +218,7 @@ STORED = {
     "{}": "{}",
     ' {\n\t"b" : [ 1.0 , 1e2,\r -0 , 0.10 ] , "a" : { } } ': '{"b":[1.0,1e2,-0,0.10],"a":{}}',
     '{"a b" : " \\" : , \\\\" , "\\u00e9\\/" : " é " }': '{"a b":" \\" : , \\\\","\\u00e9\\/":" é "}',
-    '{"n" : 9007199254740991}': '{"n":9007199254740991}',
+    '{"n" : 1234567890123456789012, "m": -1E+400}': '{"n":1234567890123456789012,"m":-1E+400}',
     '{"a":' + " [" * 31 + " ]" * 31 + "}": '{"a":' + "[" * 31 + "]" * 31 + "}",
 }
 

@@ -47,7 +47,7 @@ class DevServer:
     @property
     def commands(self) -> list[str]:
         """The calls to paste."""
-        return [line for line in self.lines if re.match(r"(\S*/)?(curl|buf|grpcurl) ", line)]
+        return [line for line in self.lines if re.match(r"('.*/|\S*/)?(curl|buf|grpcurl)'? ", line)]
 
     @property
     def export(self) -> str:

@@ -98,12 +98,6 @@ def test_json_value_of_wrong_type_is_refused(apis: dict[str, Api], body: bytes) 
     assert_clean(reply.message)
 
 
-@pytest.mark.parametrize("body", [b'{"id":"a","id":"b"}', b'{"dashboard_id":"a","dashboardId":"b"}'])
-def test_json_with_a_key_twice_is_refused_or_the_last_one_counts(apis: dict[str, Api], body: bytes) -> None:
-    reply = apis["connect-json"].send("Get" if b'"id"' in body else "Upsert", body)
-    assert reply.code in {"invalid_argument", "ok", "not_found"}
-
-
 MALFORMED_BINARY = {
     "text": b'{"id":"a"}',
     "truncated-tag": b"\x80",
@@ -166,14 +160,14 @@ def test_content_type_in_other_words_is_taken(apis: dict[str, Api], content_type
     assert apis["connect-json"].send("Get", b'{"id":"a"}', content_type=content_type).code == "ok"
 
 
-@pytest.mark.parametrize("compression", ["br", "zstd", "deflate", "GZIP", "gzip, gzip"])
+@pytest.mark.parametrize("compression", ["br", "zstd", "deflate", "gzip, gzip"])
 def test_unknown_compression_is_refused(
     attacked: RunningServer, apis: dict[str, Api], compression: str
 ) -> None:
     reply = apis["connect-json"].send("Get", b'{"id":"a"}', content_encoding=compression)
     assert (reply.code, bool(reply.request_id)) == ("unimplemented", True)
     trailers = grpc_web(attacked, b"\0\0\0\0\3" + ID_A, {"grpc-encoding": compression})
-    assert trailers["grpc-status"] == "12"
+    assert (trailers["grpc-status"], trailers["grpc-accept-encoding"]) == ("12", "identity, gzip")
 
 
 ENCODED_ID_A = base64.urlsafe_b64encode(b'{"id":"a"}').decode()

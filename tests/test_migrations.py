@@ -18,7 +18,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from dashkeeper.config import ConfigError
+from dashkeeper.errors import ConfigError
 from dashkeeper.store import migrations
 from dashkeeper.store.databases.sqlite import sqlite_engine
 from dashkeeper.store.migrations import SCHEMA

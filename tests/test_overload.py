@@ -107,6 +107,21 @@ def test_database_file_deleted_under_the_server_is_not_ready(own_server: Running
     assert "deleted or replaced" in answer.text
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_write_to_a_database_file_that_was_deleted_is_refused_not_lost(
+    own_server: RunningServer, replaced: bool
+) -> None:
+    own_server.database_path.unlink()
+    if replaced:
+        own_server.database_path.touch()
+    api = Api(own_server, "connect-json", make_token(PROJECT), PROJECT)
+    reply = api.call("Create", {"name": "A"})
+    api.close()
+    assert (reply.code, reply.reason) == ("internal", "DATABASE_REPLACED")
+    assert "again" in reply.message
+    assert "try again" not in reply.message
+
+
 def test_http_socket_never_replaces_a_file_and_is_removed_at_the_end(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("precious", encoding="utf-8")

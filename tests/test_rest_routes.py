@@ -33,7 +33,7 @@ def test_a_registration_that_was_posted_is_there(rest: Rest) -> None:
     data = answer.json()["data"]
     assert answer.status_code == 201
     assert answer.json() == {"status": "ok", "data": data}
-    assert answer.headers["location"] == f"/v1/dashboards/{data['id']}"
+    assert answer.headers["location"] == f"dashboards/{data['id']}"
     assert answer.headers["etag"] == f'"{data["etag"]}"'
     assert {key: data[key] for key in payload("create")} == payload("create")
     assert data["dashboard_content_id"] == ""
@@ -199,10 +199,12 @@ def test_the_request_id_is_echoed_and_named_in_errors(rest: Rest) -> None:
 
 def test_calls_are_logged_as_rest(server: RunningServer, rest: Rest) -> None:
     rest.call("GET", "/dashboards/x", x_request_id=f"rest-{rest.project_id}")
-    records = [one for one in server.log_records() if one.get("request_id") == f"rest-{rest.project_id}"]
-    assert [(one["protocol"], one["method"], one["code"]) for one in records] == [
-        ("rest", "/registrations.v1.RegistrationsService/Get", "not_found")
-    ]
+    line = server.logged_call(f"rest-{rest.project_id}")
+    assert (line["protocol"], line["method"], line["code"]) == (
+        "rest",
+        "/registrations.v1.RegistrationsService/Get",
+        "not_found",
+    )
 
 
 def test_a_repeated_post_under_its_key_makes_one_registration(rest: Rest) -> None:

@@ -10,7 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from dashkeeper.config import PREFIX, Address, ConfigError, Settings, load_settings
+from dashkeeper.config import PREFIX, Address, Settings, load_settings
+from dashkeeper.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path

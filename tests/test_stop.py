@@ -284,16 +284,17 @@ def test_write_deadline_passed_is_told_and_not_written(flight: Flight, protocol:
 
 @pytest.mark.parametrize("protocol", ["grpc", "grpc connection", "connect"])
 def test_write_caller_goes_away_stops_and_is_not_written(flight: Flight, protocol: str) -> None:
+    gone = f"gone-{protocol.replace(' ', '-')}"
     with write_lock(flight.server.database_path) as release:
         match protocol:
             case "grpc":
-                flight.start_grpc("gone").cancel()
+                flight.start_grpc(gone).cancel()
             case "grpc connection":
-                void(flight.start_grpc("gone"))
+                void(flight.start_grpc(gone))
                 flight.channel.close()
             case _:
-                flight.start_connect("gone").close()
-        assert flight.reported_code("gone") == "canceled"
+                flight.start_connect(gone).close()
+        assert flight.reported_code(gone) == "canceled"
         release()
     assert flight.api.call("Update", update("after")).code == "ok"
     assert flight.changes() == ["", "after"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashkeeper.strict_json import MAX_INTEGER, StrictJSONError, parse
+from dashkeeper.strict_json import StrictJSONError, Verbatim, dump, parse
 
 if TYPE_CHECKING:
     from dashkeeper.errors import Violation
@@ -24,7 +24,7 @@ def problems(text: str | bytes, max_depth: int = 90) -> list[Violation]:
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers(-MAX_INTEGER, MAX_INTEGER)
+    | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(codec="utf-8", exclude_characters="\x00")),
     lambda inner: (
@@ -38,7 +38,8 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 @given(value=VALUES, ascii_only=st.booleans())
 def test_what_is_strict_is_read_as_it_is(value: object, ascii_only: bool) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only)
-    assert parse(text, max_depth=90) == parse(text.encode(), max_depth=90) == value
+    assert parse(text, max_depth=90) == parse(text.encode(), max_depth=90)
+    assert dump(parse(text, max_depth=90)) == json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 @given(st.text('[]{}":,\\0123456789eE+-.uaNIfty nl') | st.text() | st.binary())
@@ -55,11 +56,6 @@ def test_any_text_is_a_value_or_a_strict_json_error(text: str | bytes) -> None:
         ('{"sections": [{"cards": [{"x": 0}, {"w": NaN}]}]}', "sections[0].cards[1].w", "finite"),
         ("[Infinity]", "[0]", "finite"),
         ('{"a b": -Infinity}', '["a b"]', "finite"),
-        ('{"a": 1e309}', "a", "beyond a double"),
-        ('{"a": -1e309}', "a", "beyond a double"),
-        ('{"a": 9007199254740992}', "a", "must be an integer from -9007199254740991 to 9007199254740991"),
-        ('{"a": -9007199254740992}', "a", "must be an integer"),
-        ('{"a": ' + "9" * 100_000 + "}", "a", "must be an integer"),
         ('{"a": "\\ud800"}', "a", "lone surrogate"),
         ('{"a": ["x", "\\uDC00\\ud800"]}', "a[1]", "lone surrogate"),
         ('{"a": "\ud800"}', "a", "lone surrogate"),
@@ -90,8 +86,29 @@ def test_a_problem_is_told_with_its_path(text: str | bytes, path: str, said: str
 
 
 def test_all_problems_come_at_once_in_the_text_s_order() -> None:
-    text = '{"b": [NaN, {"c": "\\ud800", "d": 1, "d": 2}], "a": 1e999, "e": 12345678901234567890}'
+    text = '{"b": [NaN, {"c": "\\ud800", "d": 1, "d": 2}], "a": Infinity, "e": "\\u0000"}'
     assert [problem.field for problem in problems(text)] == ["b[0]", "b[1].d", "b[1].c", "a", "e"]
+
+
+NUMBERS = ["-0", "0.0", "1.0", "1e3", "1E+400", "-1e-400", "0.10", "1234567890123456789", "9" * 100_000]
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=range(len(NUMBERS)))
+def test_numbers_stay_as_they_were_written(number: str) -> None:
+    assert parse(number, max_depth=1) == Verbatim(number)
+    text = f'{{"a":[{number},"{number}",{{"b":{number}}}]}}'
+    assert dump(parse(text, max_depth=90)) == text
+
+
+def test_what_is_written_verbatim_stands_among_the_rest() -> None:
+    value = {"a": [Verbatim('{"x":1.0}'), "b", Verbatim("[]")], "c": 1.5}
+    assert dump(value) == '{"a":[{"x":1.0},"b",[]],"c":1.5}'
+
+
+@pytest.mark.parametrize("value", [float("nan"), [float("inf")]])
+def test_a_float_that_json_cannot_say_is_not_written(value: object) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        dump(value)
 
 
 def test_a_hundred_problems_are_told_at_most() -> None:

@@ -1,16 +1,14 @@
-"""How much a body would unfold to, found out on its raw bytes, before anything is decoded.
+"""How much a body would unfold to, found out before messages are made of it.
 
-Four MiB can hold two million empty tiles, which decode to 400 MB of objects in 1.5 s, and the JSON
-decoder of protobuf-py 0.7 ends the process with a segmentation fault at some 20,000 nested
-brackets. Both are refused here at the cost of a few milliseconds; a body too small to be either
-costs next to nothing.
+Four MiB can hold two million empty tiles, which decode to 400 MB of objects in 1.5 s. Such a body is
+refused here at the cost of a few milliseconds; one too small to be such costs next to nothing.
 """
 
 from __future__ import annotations
 
 import re
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from protobuf import DescFieldValueList, DescFieldValueMap, DescFieldValueMessage, DescMessage
 
@@ -32,48 +30,72 @@ MAX_DEPTH = 90
 """The deepest that a JSON body nests objects and arrays."""
 
 _HARMLESS_BYTES = 2 * MAX_ITEMS  # an item takes two bytes at least
-_HARMLESS_BRACKETS = 1_000  # no decoder is in danger below this depth
 
 _JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-_NOT_STRUCTURE = bytes(set(range(256)) - set(b"[]{},"))
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
-def check_json(body: bytes) -> None:
-    """Refuse a JSON text that nests too deep or holds too many items.
-
-    One too small to do harm is left to the decoder, which knows how deep the message goes.
+def check_json(body: bytes) -> int:
+    """Refuse a JSON text that could do harm if it was parsed. Return the most values that it can hold.
 
     Raises:
-        InvalidRequestError: If it nests deeper than 90.
+        InvalidRequestError: If it holds too much, and nests deeper than 90.
+        ResourceExhaustedError: If it holds too much.
+    """
+    values = _values(body)
+    if values > _MAX_PARTS:
+        structure = _JSON_STRING.sub(b"", body)
+        values = _values(structure)
+        if values > _MAX_PARTS:
+            raise too_deep() if is_deeper(structure[:_MAX_PARTS], MAX_DEPTH) else _too_many()
+    return values
+
+
+def check_items(value: object, values: int) -> None:
+    """Refuse a JSON value that holds too many items.
+
+    Args:
+        value: The value.
+        values: What `check_json` returned for its text.
+
+    Raises:
         ResourceExhaustedError: If it holds more than 20,000 items.
     """
-    small = len(body) <= _HARMLESS_BYTES
-    if small and body.count(b"[") + body.count(b"{") <= _HARMLESS_BRACKETS:
+    if values <= MAX_ITEMS:
         return
-    # For each open bracket: the values it holds so far.
-    counts: list[int] = []
-    is_array: list[bool] = []
-    items = parts = 0
-    for char in _JSON_STRING.sub(b"", body).translate(None, _NOT_STRUCTURE):
-        if char in b"]}":
-            if not counts:
-                return  # malformed: the decoder says so at once
-            counts.pop()
-            is_array.pop()
-            continue
-        if char in b"[{":
-            counts.append(0)
-            is_array.append(char == ord("["))
-            if len(counts) > MAX_DEPTH:
-                raise InvalidRequestError(f"the body nests deeper than {MAX_DEPTH}", reason="TOO_DEEP")
-        # A comma stands before each value but the first, which its bracket stands for.
-        parts += 1
-        if counts:
-            counts[-1] += 1
-            if is_array[-1] or counts[-1] > _MAX_FIELDS:  # an object with more is a map
-                items += 1
-        if items > MAX_ITEMS or parts > _MAX_PARTS:
+    items = 0
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, list):
+            items += len(cast("list[object]", part))
+            pending += cast("list[object]", part)
+        elif isinstance(part, dict):
+            members = cast("dict[str, object]", part).values()
+            items += len(members) if len(members) > _MAX_FIELDS else 0  # an object with more is a map
+            pending += members
+        if items > MAX_ITEMS:
             raise _too_many()
+
+
+def is_deeper(text: bytes, most: int) -> bool:
+    """Tell whether the brackets of a JSON text nest deeper than this."""
+    if text.count(b"[") + text.count(b"{") <= most:
+        return False
+    depth = 0
+    for bracket in _JSON_STRING.sub(b"", text).translate(None, _NOT_BRACKETS):
+        if bracket in b"[{":
+            depth += 1
+            if depth > most:
+                return True
+        else:
+            depth -= 1
+    return False
+
+
+def too_deep() -> InvalidRequestError:
+    """Make the error of a JSON text that nests too deep."""
+    return InvalidRequestError(f"the body nests deeper than {MAX_DEPTH}", reason="TOO_DEEP")
 
 
 def check_binary(body: bytes, message: DescMessage) -> None:
@@ -110,6 +132,11 @@ def check_binary(body: bytes, message: DescMessage) -> None:
                 if (inner := nested.get(number)) is not None:
                     pending.append((position, min(position + length, end), inner))
                 position += length
+
+
+def _values(text: bytes) -> int:
+    """Return the most values that a JSON text can hold: a comma or a bracket stands before each."""
+    return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
 def _varint(body: bytes, position: int, end: int) -> tuple[int, int]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import os
+import re
 import signal
 import sqlite3
 import sys
@@ -16,9 +18,9 @@ import typer
 import uvloop
 from sqlalchemy.exc import DatabaseError
 
-from dashkeeper.config import PREFIX, ConfigError, Settings, load_settings, parse_duration
+from dashkeeper.config import PREFIX, Settings, load_settings, parse_duration
 from dashkeeper.dev import SECRET_FILE, add_samples, dev_settings, greeting
-from dashkeeper.errors import DashkeeperError
+from dashkeeper.errors import ConfigError, DashkeeperError
 from dashkeeper.logs import configure_logging
 from dashkeeper.retention import erase_project
 from dashkeeper.retention import purge as purge_all
@@ -66,7 +68,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@app.command()
+@app.command(help="Serve gRPC, Connect and gRPC-Web until SIGTERM or SIGINT.")
 @with_settings
 def serve(
     *,
@@ -75,7 +77,6 @@ def serve(
     ] = False,
     **flags: Any,
 ) -> None:
-    """Serve gRPC, Connect and gRPC-Web until SIGTERM or SIGINT."""
     settings = dev_settings(create=True, **flags) if dev else load_settings(**flags)
     settings.token_rules()  # refuse before anything is opened
     configure_logging(settings.log_level, settings.log_format)
@@ -90,24 +91,34 @@ async def _serve(settings: Settings, *, dev: bool) -> None:
         if stopping.is_set():
             os._exit(1)  # asked twice: at once; whatever isn't committed was never acknowledged
         stopping.set()
+        starting.cancel()
 
+    server = Server(settings)
+    starting = asyncio.ensure_future(_start(server, settings, dev=dev))
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, on_signal)
-    server = Server(settings)
     try:
-        await server.prepare_database()
-        await server.start()
-        if dev:
-            await add_samples(server)
-            sys.stdout.write(greeting(settings, server))
-            sys.stdout.flush()
-        await stopping.wait()
+        await asyncio.wait([starting])
+        if not starting.cancelled():
+            starting.result()
+            await stopping.wait()
         log.info("stopping: calls in flight may finish")
     finally:
         await server.stop()
 
 
-@app.command()
+async def _start(server: Server, settings: Settings, *, dev: bool) -> None:
+    await server.prepare_database()
+    await server.start()
+    if dev:
+        await add_samples(server)
+        try:
+            _print(greeting(settings, server))
+        except ConfigError as error:
+            log.warning("the token and the calls to paste can't be shown: %s", error)
+
+
+@app.command(help="Bring the database to this version's schema.")
 @with_settings
 def migrate(
     *,
@@ -118,10 +129,9 @@ def migrate(
     ] = False,
     **flags: Any,
 ) -> None:
-    """Bring the database to this version's schema."""
     settings = load_settings(**flags)
     found = asyncio.run(_migrate(settings, None if check else to))
-    typer.echo(f"the database has schema {found or 'none'}, this version needs {SCHEMA}")
+    _print(f"the database has schema {found or 'none'}, this version needs {SCHEMA}")
     if check and found != SCHEMA:
         raise typer.Exit(1)
 
@@ -136,7 +146,7 @@ async def _migrate(settings: Settings, to: str | None) -> str | None:
         await database.close()
 
 
-@app.command()
+@app.command(help="Delete now what may go: deleted dashboards whose time is up, old answers and revisions.")
 @with_settings
 def purge(
     *,
@@ -146,11 +156,10 @@ def purge(
     ] = False,
     **flags: Any,
 ) -> None:
-    """Delete now what may go: deleted dashboards whose time is up, old answers and revisions."""
     settings = load_settings(**flags)
     if bool(project) != everything:
         raise ConfigError("to erase a project give both: --project ID --all")
-    typer.echo(asyncio.run(_purge(settings, project)))
+    _print(asyncio.run(_purge(settings, project)))
 
 
 async def _purge(settings: Settings, project_id: str) -> str:
@@ -165,7 +174,7 @@ async def _purge(settings: Settings, project_id: str) -> str:
         await store.close()
 
 
-@app.command()
+@app.command(help="Sign a token with JWT_SECRET or JWT_PRIVATE_KEY, or the secret of development mode.")
 @with_settings
 def token(
     *,
@@ -179,7 +188,6 @@ def token(
     expires: Annotated[str, typer.Option(help="how long it is good for: 30s, 15m, 12h, 30d")] = "12h",
     **flags: Any,
 ) -> None:
-    """Sign a token with JWT_SECRET or JWT_PRIVATE_KEY, or the secret of development mode."""
     settings = load_settings(**flags)
     if not (settings.jwt_secret or settings.jwt_private_key) and SECRET_FILE.exists():
         settings = dev_settings(create=False, **flags)
@@ -195,21 +203,19 @@ def token(
         expires=duration,
         organisations=organisation or (),
     )
-    typer.echo(signed)
+    _print(signed)
 
 
-@app.command()
+@app.command(help="Print the settings in force, as environment variables, secrets hidden.")
 @with_settings
 def config(**flags: Any) -> None:
-    """Print the settings in force, as environment variables, secrets hidden."""
-    for name, value in load_settings(**flags).model_dump().items():
-        typer.echo(f"{PREFIX}{name.upper()}={'' if value is None else value}")
+    values = load_settings(**flags).model_dump()
+    _print("\n".join(f"{PREFIX}{name.upper()}={'' if it is None else it}" for name, it in values.items()))
 
 
-@app.command()
+@app.command(help="Print the version.")
 def version() -> None:
-    """Print the version."""
-    typer.echo(f"dashkeeper {installed_version('dashkeeper')}")
+    _print(f"dashkeeper {installed_version('dashkeeper')}")
 
 
 def main() -> None:
@@ -220,7 +226,7 @@ def main() -> None:
     except typer.TyperException as error:
         # Its str() names a parameter in Python's way; usage errors know better.
         words = getattr(error, "format_message", error.__str__)()
-        _refuse(f"{words.rstrip('.')}: see `dashkeeper --help`")
+        _refuse(f"{_without_values(words).rstrip('.')}: see `dashkeeper --help`")
     except ConfigError as error:
         _refuse(str(error))
     except DashkeeperError as error:
@@ -229,6 +235,35 @@ def main() -> None:
         _refuse_database(error.__cause__)
     except (DatabaseError, sqlite3.Error) as error:
         _refuse_database(error)
+    except OSError as error:  # of the machine: a full disk, a folder that was deleted
+        _drop_output()
+        _refuse(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
+
+
+def _print(text: str) -> None:
+    """Write to standard output.
+
+    Raises:
+        ConfigError: If it is closed, or nobody reads it.
+    """
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except OSError as error:
+        _drop_output()
+        raise ConfigError(f"standard output can't be written: {error.strerror}") from error
+
+
+def _drop_output() -> None:
+    """Let what couldn't be written go nowhere, else Python tries again at its end, and says so."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _without_values(words: str) -> str:
+    """Leave out arguments that a usage error repeats: one may be a secret that has lost its flag."""
+    words = re.sub(r"(?s)(unexpected extra argument\S*) .*", r"\1: a value without a flag", words)
+    return re.sub(r"(?s)(No such command) '(?![a-z]{1,10}').*", r"\1", words)
 
 
 def _refuse_database(cause: BaseException | None) -> NoReturn:
@@ -238,5 +273,6 @@ def _refuse_database(cause: BaseException | None) -> NoReturn:
 
 
 def _refuse(problem: str) -> NoReturn:
-    sys.stderr.write(f"dashkeeper: {problem}\n")
+    with contextlib.suppress(OSError):  # nobody listens
+        sys.stderr.write(f"dashkeeper: {problem}\n")
     sys.exit(2)

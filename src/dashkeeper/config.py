@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from dataclasses import dataclass
 from datetime import timedelta
+from difflib import get_close_matches
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from dotenv import dotenv_values
 from pydantic import (
+    BaseModel,
     BeforeValidator,
     ByteSize,
+    ConfigDict,
     Field,
     PlainSerializer,
     SecretStr,
@@ -20,9 +24,10 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from dashkeeper.auth import StaticKey, TokenRules
+from dashkeeper.database_url import check_database_url, shown_database_url
+from dashkeeper.errors import ConfigError
 from dashkeeper.keys import (
     load_private_key,
     load_public_key,
@@ -31,13 +36,9 @@ from dashkeeper.keys import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 PREFIX = "DASHKEEPER_"
-
-
-class ConfigError(Exception):
-    """A setting is wrong, or together they are unsafe. The text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +61,14 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        if self.path or self.host == "localhost":
+        """Whether only this machine can reach it: so must be all that a name resolves to."""
+        if self.path:
             return True
         try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
+            found = socket.getaddrinfo(self.host, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
             return False
+        return all(ip_address(str(where[0])).is_loopback for *_, where in found)
 
 
 def _parse_address(value: object) -> object:
@@ -106,31 +108,23 @@ def format_duration(duration: timedelta) -> str:
     return f"{seconds // _SECONDS[unit]}{unit}"
 
 
-def _without_password(url: str) -> str:
-    """Return the URL as it may be shown."""
-    url = re.sub(r"^(\w+://[^:/@?]*:)[^/?]*@", r"\1**********@", url)
-    return re.sub(r"([?&](?:ssl)?password=)[^&]*", r"\1**********", url)
-
-
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
 OptionalAddress = Annotated[
     Address | None,
-    NoDecode,
     BeforeValidator(_parse_address),
     PlainSerializer(lambda value: str(value or "off")),
 ]
-CommaList = Annotated[list[str], NoDecode, BeforeValidator(_split), PlainSerializer(",".join)]
+CommaList = Annotated[list[str], BeforeValidator(_split), PlainSerializer(",".join)]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """What the server runs with. Each field is a setting; its description is the help text."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
-    )
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    database_url: Annotated[str, PlainSerializer(_without_password)] = Field(
+    database_url: Annotated[str, PlainSerializer(shown_database_url)] = Field(
         "sqlite:///dashkeeper.db",
+        repr=False,
         description="where everything is kept: sqlite:///path, or a libpq URL postgresql://...",
     )
     database_pool_size: int = Field(10, ge=1, le=1_000, description="most connections to PostgreSQL")
@@ -182,6 +176,18 @@ class Settings(BaseSettings):
         le=timedelta(days=36_500),
         description="how long a deleted dashboard can at least be brought back, such as 30d",
     )
+    keep_alive: Duration = Field(
+        timedelta(seconds=75),
+        ge=timedelta(seconds=1),
+        le=timedelta(hours=1),
+        description="how long an idle HTTP connection is kept: longer than proxies in front keep theirs",
+    )
+    request_timeout: Duration = Field(
+        timedelta(seconds=30),
+        ge=timedelta(seconds=1),
+        le=timedelta(hours=1),
+        description="how long a request's head and body may take to arrive, from the connect on",
+    )
     reflection: bool = Field(True, description="serve reflection on the gRPC listener")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least level that is logged"
@@ -193,20 +199,15 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, url: str) -> str:
-        if url.startswith(("postgresql://", "postgres://")):
-            return url
-        if not re.fullmatch(r"sqlite:///[^?#]+", url) or url.endswith(":memory:"):
-            raise ValueError(
-                "must be postgresql://..., or sqlite:///path, a file (a path that starts with / makes it sqlite:////path)"
-            )
+        check_database_url(url)
         return url
 
     @field_validator("cors_origins")
     @classmethod
     def _origins(cls, origins: list[str]) -> list[str]:
         for origin in origins:
-            if origin != "*" and not re.fullmatch(r"https?://[^/\s]+", origin):
-                raise ValueError(f'"{origin}" is not an origin: write scheme://host[:port], without a path')
+            if origin != "*" and not re.fullmatch(r"https?://[^/\s@]+", origin):
+                raise ValueError("each must be an origin: scheme://host[:port], without an account or a path")
         return origins
 
     @field_validator("jwt_secret")
@@ -278,26 +279,72 @@ class Settings(BaseSettings):
         return self.jwt_algorithms or possible[:1]
 
 
+# https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+_SERVICE_LINK = re.compile(
+    rf"{PREFIX}(?:[A-Z0-9_]+_)?"
+    r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+_SERVICE_URL = re.compile(rf"{PREFIX}(?:[A-Z0-9_]+_)?PORT=(?:tcp|udp|sctp)://.*")
+
+
+def _is_service_link(name: str, value: str | None) -> bool:
+    """Whether Kubernetes made this variable, for a service called `dashkeeper` or `dashkeeper-...`.
+
+    `..._PORT` may as well be a mistaken setting: its value tells.
+    """
+    return bool(_SERVICE_LINK.fullmatch(name) or _SERVICE_URL.fullmatch(f"{name}={value}"))
+
+
 def load_settings(**flags: Any) -> Settings:
     """Return the settings: flags before the environment before `.env` before defaults.
+
+    White space around a value is no part of it; a value of nothing else counts as not set.
 
     Raises:
         ConfigError: If a setting is unknown or wrong.
     """
-    names = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     try:
-        from_file = dotenv_values(".env")
+        from_file = dotenv_values(".env", encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise ConfigError(f".env can't be read: {error}: it must be a text file in UTF-8") from error
-    for name in (*os.environ, *from_file):
-        if name.upper().startswith(PREFIX) and name.upper() not in names:
-            raise ConfigError(
-                f"{name} is not a setting of this version: see `dashkeeper serve --help`, or unset it"
-            )
+    from_flags = {f"{PREFIX}{name.upper()}": value for name, value in flags.items()}
     try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})
+        return Settings(**_named(from_file) | _named(os.environ) | _named(from_flags))
     except ValidationError as error:
         raise ConfigError("; ".join(_in_words(problem) for problem in error.errors())) from error
+
+
+def _named(variables: Mapping[str, str | None]) -> dict[str, Any]:
+    """Return those of our variables that are set, by the names of their settings.
+
+    Raises:
+        ConfigError: If one is unknown.
+    """
+    named: dict[str, Any] = {}
+    for variable, value in variables.items():
+        if not variable.upper().startswith(PREFIX) or _is_service_link(variable, value):
+            continue
+        name = variable[len(PREFIX) :].lower()
+        if name not in Settings.model_fields:
+            raise _unknown(variable)
+        if re.search(r"[\ud800-\udfff]", value or ""):  # what Python makes of other bytes
+            raise ConfigError(f"{variable.upper()}: must be text in UTF-8")
+        if text := (value or "").strip():
+            named[name] = text
+    return named
+
+
+def _unknown(variable: str) -> ConfigError:
+    """Make the error of a variable that is no setting; shows none of a value that ran into its name."""
+    name = re.split(r"\W", variable, maxsplit=1)[0]
+    known = [f"{PREFIX}{field.upper()}" for field in Settings.model_fields]
+    if name != variable:
+        return ConfigError(f"{name} is followed by another sign than =: write NAME=value")
+    near = get_close_matches(name.upper(), known, 1)
+    advice = f"did you mean {near[0]}?" if near else "unset it"
+    return ConfigError(
+        f"{name} is not a setting of this version: {advice} (`dashkeeper serve --help` lists all)"
+    )
 
 
 def _in_words(problem: Any) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
 import os
 import secrets
 import sys
 from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from shlex import quote
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import NAMESPACE_OID, uuid5
 
 from dashkeeper.auth import READ, WRITE, Caller
-from dashkeeper.config import PREFIX, ConfigError, load_settings
+from dashkeeper.config import PREFIX, load_settings
+from dashkeeper.errors import ConfigError
 from dashkeeper.gen.dashboards.v1.changes_pb import CreateRequest
 from dashkeeper.gen.dashboards.v1.dashboards_connect import DashboardsService
 from dashkeeper.gen.registrations.v1.changes_pb import CreateRequest as CreateRegistrationRequest
@@ -34,6 +37,8 @@ SECRET_FILE = Path(".dashkeeper-dev-secret")
 PROJECT_ID = "demo"
 ORGANISATION_ID = "acme"
 """Of the sample registration; also its community."""
+
+T = TypeVar("T", CreateRequest, CreateRegistrationRequest, UpdateContentRequest)
 
 _NAME = "dashkeeper-dev"  # issuer, audience and subject
 
@@ -67,14 +72,17 @@ def dev_settings(*, create: bool, **flags: Any) -> Settings:
 
 
 def _secret(*, create: bool) -> str:
-    """Return the secret kept in the working folder (mode 0600)."""
+    """Return the secret kept in the working folder (mode 0600). Of two first starts at once, one makes it."""
     try:
-        if create:
-            with contextlib.suppress(FileExistsError):
-                descriptor = os.open(SECRET_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                    file.write(secrets.token_urlsafe(48) + "\n")
-        secret = SECRET_FILE.read_text(encoding="ascii").strip()
+        secret = SECRET_FILE.read_text(encoding="ascii").strip() if SECRET_FILE.exists() else ""
+        if create and not secret:
+            descriptor = os.open(SECRET_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+            with os.fdopen(descriptor, "r+", encoding="ascii") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)  # an empty file may be one that another start just made
+                secret = file.read().strip()
+                if not secret:
+                    secret = secrets.token_urlsafe(48)
+                    file.write(f"{secret}\n")
         secret_algorithms(secret)
     except (OSError, ValueError) as error:
         raise ConfigError(
@@ -91,7 +99,7 @@ async def add_samples(server: Server) -> None:
     if not (await server.store.list_dashboards(PROJECT_ID, dashboards)).dashboards:
         service = _service(server, DashboardsService.desc())
         for name in ("growth.json", "revenue.json"):
-            await service.create(CreateRequest.from_json(_sample(name)), None)
+            await service.create(_once(CreateRequest.from_json(_sample(name))), None)
     registrations = RegistrationQuery(
         organisation_ids=[ORGANISATION_ID], limit=1, max_bytes=1, show_deleted=True
     )
@@ -103,9 +111,16 @@ async def add_samples(server: Server) -> None:
             organisation_id=ORGANISATION_ID,
             community_id=ORGANISATION_ID,
         )
-        registration = (await service.create(request, None)).registration
+        registration = (await service.create(_once(request), None)).registration
         content = DashboardContent.from_json(_sample("audience.json"))
-        await service.update_content(UpdateContentRequest(id=registration.id, content=content), None)
+        request = UpdateContentRequest(id=registration.id, content=content)
+        await service.update_content(_once(request), None)
+
+
+def _once(request: T) -> T:
+    """Give a request the same id in every process: of several first starts, one adds the sample."""
+    request.request_id = str(uuid5(NAMESPACE_OID, request.to_binary().hex()))
+    return request
 
 
 def _service(server: Server, desc: DescService) -> Any:
@@ -133,38 +148,41 @@ def greeting(settings: Settings, server: Server) -> str:
         f"export TOKEN={token}",
     ]
     if (http := server.http_address) is not None and not http.path:
+        url = quote(f"http://{http}")
+        rest = quote(f"http://{http}/v1/dashboards?organisation_id={ORGANISATION_ID}")
         lines += [
             "",
             "# Connect with JSON",
-            f"curl -s http://{http}/dashboards.v1.DashboardsService/List {headers} \\",
+            f"curl -s {url}/dashboards.v1.DashboardsService/List {headers} \\",
             "  -H 'content-type: application/json' -d '{}'",
-            f"curl -s http://{http}/dashboards.v1.DashboardsService/Get {headers} \\",
+            f"curl -s {url}/dashboards.v1.DashboardsService/Get {headers} \\",
             "  -H 'content-type: application/json' -d '{\"id\": \"growth-kpis\"}'",
             "",
             "# What the home page of an organisation shows",
-            f"curl -s http://{http}/registrations.v1.RegistrationsService/List {headers} \\",
+            f"curl -s {url}/registrations.v1.RegistrationsService/List {headers} \\",
             f"  -H 'content-type: application/json' -d '{home}'",
             "",
             "# The registrations of an organisation, by REST",
-            f"curl -s 'http://{http}/v1/dashboards?organisation_id={ORGANISATION_ID}' {headers}",
+            f"curl -s {rest} {headers}",
             "",
             "# gRPC-Web, by the schema that the server gives",
-            f"{_program('buf')} curl --protocol grpcweb --schema http://{http}/descriptors.binpb \\",
-            f"  {headers} http://{http}/dashboards.v1.DashboardsService/List -d '{{}}'",
+            f"{_program('buf')} curl --protocol grpcweb --schema {url}/descriptors.binpb \\",
+            f"  {headers} {url}/dashboards.v1.DashboardsService/List -d '{{}}'",
         ]
     if (grpc := server.grpc_address) is not None and not grpc.path and settings.reflection:
+        where, url = quote(str(grpc)), quote(f"http://{grpc}")
         lines += [
             "",
             "# gRPC, by reflection",
             f"{_program('buf')} curl --protocol grpc --http2-prior-knowledge {headers} \\",
-            f"  http://{grpc}/dashboards.v1.DashboardsService/List -d '{{}}'",
+            f"  {url}/dashboards.v1.DashboardsService/List -d '{{}}'",
             f"{_program('grpcurl')} -plaintext {headers} \\",
-            f'  -d \'{{"name": "My first"}}\' {grpc} dashboards.v1.DashboardsService/Create',
+            f'  -d \'{{"name": "My first"}}\' {where} dashboards.v1.DashboardsService/Create',
         ]
-    return "\n".join([*lines, ""])
+    return "\n".join(lines)
 
 
 def _program(name: str) -> str:
     """Return how to call a program that stands beside this one, as `make run` installs it, or by its name."""
     beside = Path(sys.executable).with_name(name)
-    return str(beside) if beside.exists() else name
+    return quote(str(beside)) if beside.exists() else name

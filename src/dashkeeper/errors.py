@@ -13,6 +13,7 @@
     ├── DeadlineExceededError     DEADLINE_EXCEEDED    the caller's deadline passed
     ├── UnimplementedError        UNIMPLEMENTED        a form of call that isn't served
     ├── CanceledError             CANCELED             the caller went away
+    ├── DatabaseFaultError        INTERNAL             the database's operator must mend it first
     └── InternalError             INTERNAL             unforeseen; says nothing of what happened
 
 On the wire each is a google.rpc.Status with an ErrorInfo {reason, domain, metadata}, a RequestInfo
@@ -25,9 +26,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from connectrpc.code import Code
-from connectrpc.errors import ConnectError
+from connectrpc.errors import ConnectError, ErrorDetail
 
 from dashkeeper.gen.google.rpc.error_details_pb import BadRequest, ErrorInfo, RequestInfo
+from dashkeeper.maps import sort_maps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,7 +70,10 @@ class DashkeeperError(ConnectError):
             metadata: What a program needs, such as the current etag.
             violations: The fields at fault.
         """
-        details: list[Message] = [ErrorInfo(reason=reason, domain=DOMAIN, metadata=dict(metadata or {}))]
+        info = ErrorInfo(reason=reason, domain=DOMAIN, metadata=dict(metadata or {}))
+        sort_maps(info, for_binary=True)
+        details: list[Message | ErrorDetail] = [ErrorDetail(info)]
+        sort_maps(info)  # Connect shows it as JSON too, beside its bytes
         if violations:
             details.append(
                 BadRequest(
@@ -79,6 +84,10 @@ class DashkeeperError(ConnectError):
                 )
             )
         super().__init__(self.CODE, message, details)
+
+
+class ConfigError(Exception):
+    """A setting is wrong, or together they are unsafe: for the operator. The text says what to do."""
 
 
 class UnauthenticatedError(DashkeeperError):
@@ -149,6 +158,12 @@ class UnavailableError(DashkeeperError):
     """The server can't answer now: the same call may succeed in a moment."""
 
     CODE = Code.UNAVAILABLE
+
+
+class DatabaseFaultError(DashkeeperError):
+    """The database refuses until somebody mends it: unlike UNAVAILABLE, repeating the call doesn't help."""
+
+    CODE = Code.INTERNAL
 
 
 def not_on_community(organisation_id: str) -> InvalidRequestError:

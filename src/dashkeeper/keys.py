@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 
 _HMAC_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
@@ -51,31 +54,87 @@ def load_public_key(pem_or_path: str) -> PublicKeyTypes:
     """Load a public key from PEM text, or from the file at this path.
 
     Raises:
-        ValueError: If it can't be read.
+        ValueError: If it can't be read. The text says what it is instead, and repeats nothing of it.
     """
+    pem = _pem(pem_or_path, "PUBLIC KEY")
+    kinds = _kinds(pem)
+    if any(kind.endswith("PRIVATE KEY") for kind in kinds):
+        raise ValueError(
+            "is a private key, which only who signs tokens should have: take its public key by"
+            " `openssl pkey -in FILE -pubout` (or is it meant for JWT_PRIVATE_KEY?)"
+        )
+    if any(kind.endswith("CERTIFICATE") for kind in kinds):
+        raise ValueError(
+            "is a certificate: take the public key out of it by `openssl x509 -in FILE -noout -pubkey`"
+        )
     try:
-        return load_pem_public_key(_pem(pem_or_path))
+        return load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise ValueError("is not a PEM public key (-----BEGIN PUBLIC KEY-----)") from error
+        raise ValueError(
+            "is not a PEM public key, whole from -----BEGIN PUBLIC KEY----- to its END"
+        ) from error
 
 
 def load_private_key(pem_or_path: str) -> PrivateKeyTypes:
     """Load a private key from PEM text without a password, or from the file at this path.
 
     Raises:
-        ValueError: If it can't be read.
+        ValueError: If it can't be read. The text says what it is instead, and repeats nothing of it.
     """
+    pem = _pem(pem_or_path, "PRIVATE KEY")
+    kinds = _kinds(pem)
+    if not any(kind.endswith("PRIVATE KEY") for kind in kinds):
+        if any(kind.endswith("PUBLIC KEY") for kind in kinds):
+            raise ValueError(
+                "is a public key: signing needs its private key (or is it meant for JWT_PUBLIC_KEY?)"
+            )
+        if any(kind.endswith("CERTIFICATE") for kind in kinds):
+            raise ValueError("is a certificate: signing needs its private key")
+    if "OPENSSH PRIVATE KEY" in kinds:
+        raise ValueError("is in OpenSSH's form: convert a copy by `ssh-keygen -p -m PKCS8 -f COPY`")
     try:
-        return load_pem_private_key(_pem(pem_or_path), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise ValueError("is not a PEM private key without a password") from error
+        return load_pem_private_key(pem, password=None)
+    except TypeError as error:
+        raise ValueError(
+            "is encrypted, and nobody is asked for its password: decrypt it by `openssl pkey -in FILE`"
+        ) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ValueError(
+            "is not a PEM private key, whole from -----BEGIN PRIVATE KEY----- to its END"
+        ) from error
 
 
-def _pem(pem_or_path: str) -> bytes:
-    if pem_or_path.lstrip().startswith("-----BEGIN"):
-        return pem_or_path.encode()
+def _kinds(pem: bytes) -> Sequence[str]:
+    """Return what the parts of a PEM text say that they are (RFC 7468 §2)."""
+    return [kind.decode() for kind in re.findall(rb"-----BEGIN ([A-Z0-9 ]+)-----", pem)]
+
+
+def _pem(pem_or_path: str, kind: str) -> bytes:
+    pem = pem_or_path.encode() if "-----BEGIN" in pem_or_path else _content(pem_or_path, kind)
+    if not pem.strip():
+        raise ValueError("is an empty file: write the key into it")
+    if b"-----BEGIN" not in pem:
+        raise ValueError(
+            f"is a file without PEM text, which begins with -----BEGIN {kind}-----: convert the key to PEM"
+        )
+    if b"\\n" in pem:
+        raise ValueError(
+            "has \\n where lines should end: write line breaks or spaces instead, or the path of a file"
+        )
+    return pem
+
+
+def _content(path: str, kind: str) -> bytes:
     try:
-        return Path(pem_or_path).read_bytes()
-    except OSError as error:
-        reason = error.strerror or "no such file"
-        raise ValueError(f"is neither PEM text nor a file that can be read: {reason}") from error
+        return Path(path).read_bytes()
+    except FileNotFoundError as error:
+        reason = "there is no such file: write the path of one, readable where the server runs"
+        raise ValueError(f"{reason}, or PEM text, which begins with -----BEGIN {kind}-----") from error
+    except IsADirectoryError as error:
+        raise ValueError("is a folder: write the path of the key's file in it") from error
+    except PermissionError as error:
+        raise ValueError("is a file that this user may not read: change its owner or mode") from error
+    except (OSError, ValueError) as error:  # a name that is too long, or no name
+        raise ValueError(
+            f"is neither PEM text, which begins with -----BEGIN {kind}-----, nor the path of a file"
+        ) from error

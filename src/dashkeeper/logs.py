@@ -44,7 +44,11 @@ class _JSONFormatter(logging.Formatter):
         }
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields, ensure_ascii=False, default=str)
+        line = json.dumps(fields, default=str)  # in ASCII: valid whatever encoding standard error has
+        if "\\ud" in line:  # half a character, perhaps, which many readers refuse in JSON
+            whole = json.dumps(fields, ensure_ascii=False, default=str).encode(errors="replace")
+            line = json.dumps(json.loads(whole))
+        return line
 
 
 class _TextFormatter(logging.Formatter):

@@ -5,7 +5,8 @@ translate errors → report
 
 An adapter calls `open`, `admit`, `answer` and `close` in this order; one that decodes and encodes by
 itself calls `perform` in the place of `answer`. `fail` turns whatever was raised into the error for
-the caller.
+the caller. A request that is no call, such as one for a path where nothing is served, is refused by
+`open`, `fail` and `close` alone.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 calls_log = logging.getLogger("dashkeeper.calls")
 
+_MAX_LOGGED_PATH = 200
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -65,9 +67,9 @@ class Call:
     """One call, from its headers to its report."""
 
     procedure: str
-    """As in the path: `/dashboards.v1.DashboardsService/Get`."""
+    """As in the path: `/dashboards.v1.DashboardsService/Get`; the path itself where nothing is served."""
     protocol: str
-    """`grpc`, `connect`, `grpc-web` or `rest`."""
+    """`grpc`, `connect`, `grpc-web` or `rest`; `http` for what is none of them."""
     request_id: str = ""
     caller: Caller | None = None
     error: ConnectError | None = None
@@ -183,7 +185,7 @@ class Pipeline:
             "call",
             extra={
                 "request_id": call.request_id,
-                "method": call.procedure,
+                "method": call.procedure[:_MAX_LOGGED_PATH],
                 "protocol": call.protocol,
                 "project": caller.project_id if caller else "",
                 "subject": caller.subject if caller else "",

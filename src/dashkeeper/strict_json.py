@@ -1,17 +1,20 @@
 """JSON that means one thing to every reader (RFC 8259 §4 and §6, RFC 7493), and nothing else.
 
 The standard library's decoder takes the last of two equal keys, and takes NaN, infinities, lone
-surrogates and integers that other readers round. Here each is a problem with its path.
+surrogates and numbers that it rounds. Here each of the first is a problem with its path, and numbers
+stay as they were written: what a field makes of one is for its reader to say.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import secrets
+from dataclasses import dataclass
 from itertools import islice
-from math import isinf
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
+from dashkeeper.bounds import is_deeper
 from dashkeeper.errors import MAX_VIOLATIONS, Violation
 
 if TYPE_CHECKING:
@@ -23,9 +26,11 @@ MAX_INTEGER = 2**53 - 1
 STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 """A string in a JSON text: what stands between strings is structure, numbers, words and white space."""
 
-_MAX_KEY_LENGTH = 100
+SAID_TWICE = "stands more than once in its object"
 
-_NOT_BRACKET = re.compile(r"[^\[\]{}]+")
+_MAX_KEY_LENGTH = 100
+_MARK = secrets.token_hex(16)
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _UNSTORABLE_ESCAPE = re.compile(r"\\u(?:0000|d[89a-f])", re.IGNORECASE)
@@ -41,77 +46,114 @@ class StrictJSONError(ValueError):
         self.problems = problems
 
 
+@dataclass(slots=True)
+class Verbatim:
+    """A piece of JSON as it stands in a text: every number that was read, or a whole value to be written."""
+
+    text: str
+
+
+class Ambiguous(dict[str, Any]):
+    """An object that says something twice."""
+
+    repeated: tuple[str, ...] = ()
+    """The keys that stand in it more than once."""
+
+
 class _Refused(NamedTuple):
     """Stands for a number that is refused, until its path is known."""
 
     description: str
 
 
-class _Ambiguous(dict[str, Any]):
-    """An object with equal keys, until its path is known."""
-
-    repeated: tuple[str, ...] = ()
-
-
 def parse(text: str | bytes, *, max_depth: int) -> Any:
-    """Parse a JSON text.
+    """Parse a JSON text; each number in it is Verbatim.
 
     Its cost grows with the text alone; how large that may be is the caller's to bound.
 
     Raises:
         StrictJSONError: Naming all that is wrong (a hundred problems at most): a text that isn't
             UTF-8 or isn't JSON, one that nests deeper than max_depth, and in it equal keys, NaN,
-            infinities, integers beyond ±(2^53-1), numbers beyond a double, lone surrogates, U+0000.
+            infinities, lone surrogates, U+0000.
     """
-    if isinstance(text, bytes):
-        try:
-            text = text.decode()
-        except UnicodeDecodeError as error:
-            raise _broken(f"is not UTF-8: {error.reason} at byte {error.start}") from error
+    value, is_marked = parse_marked(text, max_depth=max_depth)
+    if is_marked and (problems := list(islice(_problems(value), MAX_VIOLATIONS))):
+        raise StrictJSONError(problems)
+    return value
+
+
+def parse_marked(text: str | bytes, *, max_depth: int) -> tuple[Any, bool]:
+    """Parse a JSON text whose problems the caller names: objects with equal keys are Ambiguous.
+
+    Returns:
+        The value, and whether anything in it may be wrong.
+
+    Raises:
+        StrictJSONError: If it isn't UTF-8, isn't JSON or nests deeper than max_depth.
+    """
+    is_marked = False
+    try:
+        text, encoded = (text.decode(), text) if isinstance(text, bytes) else (text, text.encode())
+    except UnicodeDecodeError as error:
+        raise _broken(f"is not UTF-8: {error.reason} at byte {error.start}") from error
+    except UnicodeEncodeError:
+        encoded, is_marked = cast("str", text).encode(errors="replace"), True
+        text = cast("str", text)
     if text.startswith("\ufeff"):
         raise _broken("must not begin with a byte order mark")
-    if _depth(text, max_depth) > max_depth:
+    if is_deeper(encoded, max_depth):
         raise _broken(f"nests deeper than {max_depth}")
-    marked = _UNSTORABLE.search(text) is not None or _UNSTORABLE_ESCAPE.search(text) is not None
+    is_marked = is_marked or _UNSTORABLE_ESCAPE.search(text) is not None
 
-    def refuse(description: str) -> _Refused:
-        nonlocal marked
-        marked = True
-        return _Refused(description)
-
-    def integer(digits: str) -> int | _Refused:
-        # The length first: reading an integer costs the square of it.
-        if len(digits) > 17 or abs(number := int(digits)) > MAX_INTEGER:
-            return refuse(f"must be an integer from -{MAX_INTEGER} to {MAX_INTEGER}")
-        return number
-
-    def double(digits: str) -> float | _Refused:
-        return refuse("is a number beyond a double") if isinf(number := float(digits)) else number
+    def refuse(word: str) -> _Refused:
+        nonlocal is_marked
+        is_marked = True
+        return _Refused(f"must be a finite number, not {word}")
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        nonlocal marked
+        nonlocal is_marked
         result = dict(pairs)
         if len(result) == len(pairs):
             return result
-        marked = True
-        result = _Ambiguous(pairs)
+        is_marked = True
+        result = Ambiguous(pairs)
         seen: set[str] = set()
-        result.repeated = tuple(key for key, _ in pairs if key in seen or seen.add(key))
+        result.repeated = tuple(dict.fromkeys(key for key, _ in pairs if key in seen or seen.add(key)))
         return result
 
     try:
         value = json.loads(
             text,
-            parse_int=integer,
-            parse_float=double,
-            parse_constant=lambda word: refuse(f"must be a finite number, not {word}"),
+            parse_int=Verbatim,
+            parse_float=Verbatim,
+            parse_constant=refuse,
             object_pairs_hook=members,
         )
     except json.JSONDecodeError as error:
         raise _broken(f"is not JSON: {error}") from error
-    if marked and (problems := list(islice(_problems(value), MAX_VIOLATIONS))):
-        raise StrictJSONError(problems)
-    return value
+    return value, is_marked
+
+
+def dump(value: object) -> str:
+    """Return a value as JSON text without white space, what is Verbatim in it as it is.
+
+    Raises:
+        ValueError: If it holds a float that JSON can't say.
+        TypeError: If it holds something else that JSON can't say.
+    """
+    pieces: list[str] = []
+
+    def mark(piece: object) -> str:
+        if not isinstance(piece, Verbatim):
+            raise TypeError(f"{type(piece).__name__} is nothing that JSON can say")
+        pieces.append(piece.text)
+        return _MARK
+
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=mark)
+    if not pieces:
+        return text
+    between = text.split(f'"{_MARK}"')
+    return "".join(part for pair in zip(between, (*pieces, ""), strict=True) for part in pair)
 
 
 def member(path: str, key: str) -> str:
@@ -123,22 +165,6 @@ def member(path: str, key: str) -> str:
 
 def _broken(description: str) -> StrictJSONError:
     return StrictJSONError([Violation("", description)])
-
-
-def _depth(text: str, enough: int) -> int:
-    """Return how deep the brackets nest, or the first depth beyond `enough`."""
-    if text.count("[") + text.count("{") <= enough:
-        return 0
-    deepest = depth = 0
-    for bracket in _NOT_BRACKET.sub("", STRING.sub("", text)):
-        if bracket in "[{":
-            depth += 1
-            deepest = max(depth, deepest)
-            if deepest > enough:
-                break
-        else:
-            depth -= 1
-    return deepest
 
 
 def _problems(root: Any) -> Iterator[Violation]:
@@ -159,9 +185,9 @@ def _problems(root: Any) -> Iterator[Violation]:
             for key in members:
                 if found := _UNSTORABLE.search(key):
                     yield Violation(_written((path, key)), f"as a key {_unstorable(found[0])}")
-            if isinstance(value, _Ambiguous):
+            if isinstance(value, Ambiguous):
                 for key in value.repeated:
-                    yield Violation(_written((path, key)), "stands more than once in its object")
+                    yield Violation(_written((path, key)), SAID_TWICE)
             pending += [((path, key), item) for key, item in members.items()][::-1]
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import jwt
 
 from dashkeeper.auth import ORGANISATION_ID, PROJECT_ID, READ, SUBJECT, WRITE
-from dashkeeper.config import PREFIX, ConfigError
+from dashkeeper.config import PREFIX
+from dashkeeper.errors import ConfigError
 from dashkeeper.keys import load_private_key, public_key_algorithms, secret_algorithms
 
 if TYPE_CHECKING:

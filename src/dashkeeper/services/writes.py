@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from copy import copy
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from dashkeeper import times
 from dashkeeper.errors import AbortedError, FailedPreconditionError
-from dashkeeper.gen.dashboards.v1.changes_pb import CreateRequest, UpdateRequest
+from dashkeeper.maps import sort_maps
 from dashkeeper.store.base import Write
 
 if TYPE_CHECKING:
+    from protobuf import Message
+
     from dashkeeper.auth import Caller
 
 
@@ -78,6 +80,5 @@ def _hash(request: WriteRequest) -> bytes:
     """Return a hash of all that the request says, the same however its maps were ordered."""
     content = copy(request)
     content.request_id = ""
-    if isinstance(content, CreateRequest | UpdateRequest):
-        content.labels = dict(sorted(content.labels.items()))
+    sort_maps(cast("Message", content))
     return hashlib.sha256(content.to_binary()).digest()

@@ -232,10 +232,11 @@ class Store(Protocol):
         ...
 
     async def check(self) -> None:
-        """Return if the database can be reached and has the schema of this version.
+        """Return if the database can be read and written, and has the schema of this version.
 
         Raises:
             UnavailableError: If not.
+            DatabaseFaultError: If it can't be written until somebody mends it.
         """
         ...
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from connectrpc.method import IdempotencyLevel
 from connectrpc.server import ConnectASGIApplication, Endpoint
-from starlette.datastructures import Headers as HTTPHeaders
-from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
 
 from dashkeeper.errors import UnauthenticatedError
 from dashkeeper.methods import method_info, procedure
 from dashkeeper.transport.compression import Gzip
+from dashkeeper.transport.connect_requests import Arrival, RefusedByHTTPError, arrival
+from dashkeeper.transport.reporting import current_call, refusal
 
 if TYPE_CHECKING:
     from protobuf import DescMethod, DescService
@@ -23,14 +25,14 @@ if TYPE_CHECKING:
 
     from dashkeeper.codec import Encoding
     from dashkeeper.methods import Context
-    from dashkeeper.pipeline import Call, Pipeline
+    from dashkeeper.pipeline import Pipeline
 
 _READ_ANSWER_HEADERS = {
     "cache-control": "private, no-cache",
     "vary": "authorization, x-project-id, origin, accept-encoding",
 }
 
-_current_call: ContextVar[Call] = ContextVar("_current_call")
+_arrival: ContextVar[Arrival] = ContextVar("_arrival")
 
 
 class _Body(NamedTuple):
@@ -63,13 +65,16 @@ class _Admission:
         self._pipeline = pipeline
 
     async def on_start(self, ctx: Context) -> None:
-        call = _current_call.get()
-        ctx.response_headers["x-request-id"] = call.request_id
+        call, arrived = current_call(), _arrival.get()
+        if arrived.protocol == "grpc-web":
+            ctx.response_headers["grpc-accept-encoding"] = "identity, gzip"
         if ctx.http_method == "GET":
             for name, value in _READ_ANSWER_HEADERS.items():
                 ctx.response_headers[name] = value
         try:
             self._pipeline.admit(call, ctx)
+            if arrived.problem is not None:
+                raise arrived.problem
         except Exception as error:
             if isinstance(error, UnauthenticatedError):
                 ctx.response_headers["www-authenticate"] = "Bearer"
@@ -77,7 +82,7 @@ class _Admission:
 
     async def on_end(self, token: None, ctx: Context, error: Exception | None, /) -> None:
         if error is not None:
-            raise self._pipeline.fail(_current_call.get(), error) from error
+            raise self._pipeline.fail(current_call(), error) from error
 
 
 class ConnectApplication(ConnectASGIApplication[None]):
@@ -102,49 +107,43 @@ class ConnectApplication(ConnectASGIApplication[None]):
 
     def _endpoint(self, method: DescMethod) -> Any:
         async def call_method(body: _Body, ctx: Context) -> bytes:
-            return await self._pipeline.answer(_current_call.get(), ctx, body.content, body.encoding)
+            return await self._pipeline.answer(current_call(), ctx, body.content, body.encoding)
 
         return Endpoint.unary(method=method_info(method), function=call_method)
 
 
-class Reporting:
-    """Wraps the application: opens and closes the pipeline's call around each request."""
+class _Method:
+    """The route of one method."""
 
-    def __init__(self, application: ConnectApplication, pipeline: Pipeline) -> None:
+    def __init__(self, application: ConnectApplication, pipeline: Pipeline, method: DescMethod) -> None:
         self._application = application
         self._pipeline = pipeline
+        is_read = method_info(method).idempotency_level is IdempotencyLevel.NO_SIDE_EFFECTS
+        self._http_methods = ("GET", "POST") if is_read else ("POST",)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if (name := _undecodable_header(scope)) is not None:
-            message = f"the header {name} must be text in UTF-8"
-            refusal = JSONResponse({"code": "invalid_argument", "message": message}, 400)
-            await refusal(scope, receive, send)
-            return
-        headers = HTTPHeaders(scope=scope)
-        content_type = headers.get("content-type", "")
-        if content_type.startswith("application/grpc") and not content_type.startswith(
-            "application/grpc-web"
-        ):
-            refusal = PlainTextResponse("gRPC is served on the gRPC address: GRPC_ADDRESS\n", 415)
-            await refusal(scope, receive, send)
-            return
-        protocol = "grpc-web" if content_type.startswith("application/grpc-web") else "connect"
-        call = self._pipeline.open(scope["path"], protocol, headers.get("x-request-id"))
-        token = _current_call.set(call)
+        call = current_call()
+        call.protocol = "connect"
         try:
-            await self._application(scope, receive, send)
+            arrived = arrival(scope, self._http_methods)
+        except RefusedByHTTPError as refused:
+            answer = refusal(self._pipeline, refused.error, refused.status, refused.headers)
+            await answer(scope, receive, send)
+            return
+        call.protocol = arrived.protocol
+        token = _arrival.set(arrived)
+        try:
+            await self._application(arrived.scope, receive, send)
         finally:
-            _current_call.reset(token)
-            if call.caller is not None or call.error is not None:  # else the library refused it first
-                self._pipeline.close(call)
+            _arrival.reset(token)
 
 
-def _undecodable_header(scope: Scope) -> str | None:
-    """Return the name of a header that isn't UTF-8: connectrpc would answer 500 with the exception's text."""
-    for name, value in scope["headers"]:
-        try:
-            (name + value).decode()
-        except UnicodeDecodeError:
-            return name.decode("ascii", "replace")
-    return None
+def rpc_routes(pipeline: Pipeline) -> list[Route]:
+    """Return the routes of every method."""
+    applications = [ConnectApplication(pipeline, service.desc) for service in pipeline.services]
+    return [
+        Route(procedure(method), _Method(application, pipeline, method))
+        for application, service in zip(applications, pipeline.services, strict=True)
+        for method in service.desc.methods
+    ]

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from typing import TYPE_CHECKING, Any
+import contextlib
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 import grpc
 import grpc.aio
 from connectrpc.code import Code
-from connectrpc.errors import ConnectError, ErrorDetail
 from connectrpc.request import Headers, RequestContext
 from protobuf.wkt import Any as AnyMessage
 
 from dashkeeper.codec import decode
-from dashkeeper.errors import InternalError, shutting_down, with_request_id
+from dashkeeper.config import Address
+from dashkeeper.errors import UnimplementedError, shutting_down
 from dashkeeper.gen.google.rpc.error_details_pb import BadRequest
 from dashkeeper.gen.google.rpc.status_pb import Status
 from dashkeeper.methods import function_name, method_info, procedure
-from dashkeeper.pipeline import usable_request_id
+from dashkeeper.transport.addresses import bound_sockets, cannot_listen, check_unused, ipv6_kept_out
 from dashkeeper.transport.http1 import MAX_HEAD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from datetime import timedelta
 
+    from connectrpc.errors import ErrorDetail
     from protobuf import DescMethod, DescService, Message
 
-    from dashkeeper.methods import Context
-    from dashkeeper.pipeline import Pipeline
-
-log = logging.getLogger(__name__)
+    from dashkeeper.pipeline import Call, Pipeline
 
 _MAX_OPEN_REQUEST_BYTES = 64 * 1024
 """Of a request to health or reflection, which anybody may send."""
@@ -47,7 +46,7 @@ _STATUS_CODES = {
 class GrpcListener:
     """Serves the pipeline's services, and open ones such as health, over gRPC."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, *, keep_alive: timedelta, request_timeout: timedelta) -> None:
         self._pipeline = pipeline
         self._streams: set[asyncio.Task[Any]] = set()
         self._is_stopping = False
@@ -59,6 +58,8 @@ class GrpcListener:
                 ("grpc.so_reuseport", 0),  # or a second server would share the port in silence
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
                 ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.server_handshake_timeout_ms", int(request_timeout.total_seconds() * 1_000)),
+                ("grpc.max_connection_idle_ms", int(keep_alive.total_seconds() * 1_000)),
             )
         )
         for service in pipeline.services:
@@ -68,16 +69,35 @@ class GrpcListener:
         """Serve a service that needs no token, past the pipeline."""
         self._add(desc, {method.name: self._open_handler(method, service) for method in desc.methods})
 
-    def bind(self, address: str) -> int:
-        """Bind `host:port` or `unix:/path`; return the port that was taken.
+    def bind(self, address: Address, setting: str) -> Address:
+        """Take the address, and return it with the port that was taken.
+
+        grpcio takes no sockets: they are held until it has bound the same addresses.
 
         Raises:
-            RuntimeError: If the address can't be bound.
+            ConfigError: If it can't be used.
         """
-        return self._server.add_insecure_port(address)
+        with contextlib.ExitStack() as held:
+            if address.path:
+                check_unused(address, setting)
+                names = [str(address)]
+            else:
+                address, sockets = bound_sockets(address, setting)
+                for one in sockets:
+                    held.enter_context(one)
+                held.enter_context(ipv6_kept_out(address))
+                names = [str(Address(*one.getsockname()[:2])) for one in sockets]
+            try:
+                for name in names:
+                    self._server.add_insecure_port(name)
+            except RuntimeError as error:
+                reason = "it is in use, or can't be had on this machine"
+                raise cannot_listen(address, setting, reason) from error
+        return address
 
     async def start(self) -> None:
         """Take calls from now on."""
+        self._server.add_generic_rpc_handlers((_NotServed(self._pipeline),))  # the last that is asked
         await self._server.start()
 
     async def stop(self, grace: float) -> None:
@@ -110,7 +130,7 @@ class GrpcListener:
                 pipeline.fail(call, error)
                 raise
             except Exception as error:
-                await _abort(context, pipeline.fail(call, error), call.request_id)
+                await _abort(context, pipeline, call, error)
                 raise
             finally:
                 pipeline.close(call)
@@ -118,30 +138,30 @@ class GrpcListener:
         return grpc.unary_unary_rpc_method_handler(call_method)
 
     def _open_handler(self, method: DescMethod, service: object) -> grpc.RpcMethodHandler[Any, Any]:
+        pipeline, path, info = self._pipeline, procedure(method), method_info(method)
         function = getattr(service, function_name(method))
-        info = method_info(method)
 
-        def opened(context: grpc.aio.ServicerContext[Any, Any]) -> tuple[Context, str]:
-            ctx = RequestContext(method=info, http_method="POST", request_headers=_headers(context))
-            request_id = usable_request_id(ctx.request_headers.get("x-request-id"))
-            context.set_trailing_metadata((("x-request-id", request_id),))
-            return ctx, request_id
+        def opened(context: grpc.aio.ServicerContext[Any, Any]) -> tuple[Call, RequestContext[Any, Any]]:
+            headers = _headers(context)
+            call = pipeline.open(path, "grpc", headers.get("x-request-id"))
+            context.set_trailing_metadata((("x-request-id", call.request_id),))
+            return call, RequestContext(method=info, http_method="POST", request_headers=headers)
 
         def decoded(body: bytes) -> Message:
             return decode(body, "proto", method.input.type, max_bytes=_MAX_OPEN_REQUEST_BYTES)
 
         async def call_unary(body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-            ctx, request_id = opened(context)
+            call, ctx = opened(context)
             try:
                 return (await function(decoded(body), ctx)).to_binary()
             except Exception as error:
-                await _abort(context, _as_connect_error(error, request_id), request_id)
+                await _refuse(context, pipeline, call, error)
                 raise
 
         async def call_stream(
             body: bytes | AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]
         ) -> AsyncIterator[bytes]:
-            ctx, request_id = opened(context)
+            call, ctx = opened(context)
             task = asyncio.current_task()
             assert task is not None
             self._streams.add(task)
@@ -156,9 +176,9 @@ class GrpcListener:
                     raise
                 # A cancelled stream gets no status from grpcio, and stop would wait for it.
                 task.uncancel()
-                await _abort(context, with_request_id(shutting_down(), request_id), request_id)
+                await _abort(context, pipeline, call, shutting_down())
             except Exception as error:  # noqa: BLE001 # whatever it is, nothing of it may leave
-                await _abort(context, _as_connect_error(error, request_id), request_id)
+                await _refuse(context, pipeline, call, error)
             finally:
                 self._streams.discard(task)
 
@@ -171,30 +191,54 @@ class GrpcListener:
                 return grpc.stream_stream_rpc_method_handler(call_stream)
 
 
+class _NotServed(grpc.GenericRpcHandler):
+    """Answers for whatever nothing else is there for: grpcio would, without a request id or a log line."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """Return a handler that refuses, before it has read anything, whatever kind of call it is."""
+        path = handler_call_details.method
+
+        async def refuse(_: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+            call = self._pipeline.open(path, "grpc", _headers(context).get("x-request-id"))
+            message = "there is no such method: it must be /package.Service/Method, byte for byte"
+            await _refuse(context, self._pipeline, call, UnimplementedError(message, reason="PATH_NOT_FOUND"))
+
+        return grpc.stream_stream_rpc_method_handler(cast("Any", refuse))
+
+
 def _headers(context: grpc.aio.ServicerContext[Any, Any]) -> Headers:
     metadata = context.invocation_metadata() or ()
-    return Headers([(key, value) for key, value in metadata if isinstance(value, str)])
+    return Headers([(key, value.strip(" \t")) for key, value in metadata if isinstance(value, str)])
 
 
-def _as_connect_error(error: Exception, request_id: str) -> ConnectError:
-    if not isinstance(error, ConnectError):
-        log.error("unforeseen error, request id %s", request_id, exc_info=error)
-        error = InternalError()
-    return with_request_id(error, request_id)
+async def _refuse(
+    context: grpc.aio.ServicerContext[Any, Any], pipeline: Pipeline, call: Call, error: Exception
+) -> None:
+    """End a call past the pipeline, and report it, as those are that fail."""
+    try:
+        await _abort(context, pipeline, call, error)
+    finally:
+        pipeline.close(call)
 
 
-async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: ConnectError, request_id: str) -> None:
+async def _abort(
+    context: grpc.aio.ServicerContext[Any, Any], pipeline: Pipeline, call: Call, error: Exception
+) -> None:
     """End the call with the error and its details, as google.rpc.Status in the trailers."""
-    code = _STATUS_CODES[error.code]
-    status = Status(code=code.value[0], message=_fitting(error.message))
-    for detail in error.details:
+    known = pipeline.fail(call, error)
+    code = _STATUS_CODES[known.code]
+    status = Status(code=code.value[0], message=_fitting(known.message))
+    for detail in known.details:
         status.details.append(
             AnyMessage(type_url=f"type.googleapis.com/{detail.type_name}", value=_shortened(detail))
         )
     await context.abort(
         code,
         status.message,
-        (("x-request-id", request_id), ("grpc-status-details-bin", status.to_binary())),
+        (("x-request-id", call.request_id), ("grpc-status-details-bin", status.to_binary())),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from dashkeeper.errors import UnavailableError
+from dashkeeper.errors import DatabaseFaultError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +45,14 @@ class Database(Protocol):
         """Return the version of the schema that the database has; None where it has none yet."""
         ...
 
+    async def check_writable(self) -> None:
+        """Prove that this account can write, by what changes nothing; a lock that is busy is no fault.
+
+        Raises:
+            DatabaseFaultError: If the file, the account or its rights don't allow it.
+        """
+        ...
+
     async def migrate(self, to: str) -> None:
         """Bring the database to a version of the schema, in one transaction, one process at a time.
 
@@ -62,4 +70,20 @@ def unavailable() -> UnavailableError:
     """Make the error of a database that can't be used now."""
     return UnavailableError(
         "the database can't be used right now: try again in a moment", reason="DATABASE_UNAVAILABLE"
+    )
+
+
+def not_writable() -> DatabaseFaultError:
+    """Make the error of a database that takes no writes until somebody mends it."""
+    return DatabaseFaultError(
+        "the database can't be written, only read: whoever runs this server must mend that, its log says why",
+        reason="DATABASE_READ_ONLY",
+    )
+
+
+def read_only() -> UnavailableError:
+    """Make the error of a database that takes no writes, but may again without anybody's doing: a standby."""
+    return UnavailableError(
+        "the database takes no writes now, only reads: whoever runs this server finds the reason in its log",
+        reason="DATABASE_READ_ONLY",
     )

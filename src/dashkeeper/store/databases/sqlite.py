@@ -8,19 +8,18 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import create_engine, event
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import QueuePool
 from tenacity import Retrying, retry_if_exception, wait_random
 
-from dashkeeper.config import PREFIX, ConfigError
-from dashkeeper.errors import UnavailableError, shutting_down
-from dashkeeper.store.databases import unavailable
+from dashkeeper.errors import ConfigError, DatabaseFaultError, UnavailableError, shutting_down
+from dashkeeper.store.databases import not_writable, unavailable
 from dashkeeper.store.migrations import migrate, schema_version
 
 if TYPE_CHECKING:
@@ -43,6 +42,8 @@ _LONGEST_PAUSE_SECONDS = 0.002
 
 SQLite's own waiting pauses for up to 100 ms, and of two busy processes one would wait for seconds.
 """
+
+_NOT_WRITABLE = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH})
 
 _SCAN_THREADS = 4
 _STEPS_BETWEEN_LOOKS = 10_000  # of SQLite's virtual machine: some 100 µs
@@ -136,6 +137,7 @@ class SQLiteDatabase:
         def run() -> T:
             with ExitStack() as transaction:
                 conn = attempts(lambda: transaction.enter_context(self._writes.begin()))
+                self._check_file()  # what is written to a deleted one is lost
                 result = work(conn)
                 if abandoned.is_set():
                     raise asyncio.CancelledError
@@ -161,12 +163,17 @@ class SQLiteDatabase:
             except DatabaseError as error:
                 raise _translated(error) from error
         found = await self.lookup(schema_version)
-        if self._file != _identity(self._path):
-            raise UnavailableError(
-                "the database's file was deleted or replaced under the server: start it again",
-                reason="DATABASE_UNAVAILABLE",
-            )
+        self._check_file()
         return found
+
+    async def check_writable(self) -> None:
+        """See Database. On a connection of its own, which waits for nobody."""
+        self._check_open()
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._scan_threads, _write_nothing, self._path)
+        except sqlite3.DatabaseError as error:
+            if not _is_busy(error):
+                raise _translated(error) from error
 
     async def migrate(self, to: str) -> None:
         """See Database."""
@@ -183,6 +190,13 @@ class SQLiteDatabase:
             self._lookup_connection.close()
         for engine in (self._lookups, self._scans, self._writes):
             engine.dispose()
+
+    def _check_file(self) -> None:
+        if self._file is not None and self._file != _identity(self._path):
+            raise DatabaseFaultError(
+                "the database's file was deleted or replaced under the server: it must be started again",
+                reason="DATABASE_REPLACED",
+            )
 
     def _check_open(self) -> None:
         if self._closed:
@@ -236,12 +250,13 @@ def _is_busy(error: BaseException) -> bool:
     return getattr(cause, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def _translated(error: DatabaseError) -> Exception:
+def _translated(error: DatabaseError | sqlite3.DatabaseError) -> Exception:
     """Return what a driver's error means to the store; itself, if it is a fault of ours."""
-    if type(error) not in (OperationalError, DatabaseError):
+    cause = error.orig if isinstance(error, DatabaseError) else error
+    if type(cause) not in (sqlite3.OperationalError, sqlite3.DatabaseError):
         return error
-    log.warning("the database can't be used: %s", error.orig)
-    return unavailable()
+    log.warning("the database can't be used: %s", cause)
+    return not_writable() if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _NOT_WRITABLE else unavailable()
 
 
 def _version_of_closed_file(path: Path) -> str | None:
@@ -249,8 +264,7 @@ def _version_of_closed_file(path: Path) -> str | None:
     _check_folder(path)
     if not path.exists():
         return None
-    uri = f"{path.absolute().as_uri()}?mode=ro"
-    engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(uri, uri=True))
+    engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(_uri(path, "ro"), uri=True))
     try:
         with engine.connect() as conn:
             return schema_version(conn)
@@ -258,6 +272,18 @@ def _version_of_closed_file(path: Path) -> str | None:
         engine.dispose()
 
 
+def _write_nothing(path: Path) -> None:
+    """Write what stands there to a file, to the disk: less proves nothing, and nothing less finds it full."""
+    with closing(sqlite3.connect(_uri(path, "rw"), uri=True, timeout=0, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("UPDATE alembic_version SET version_num = version_num")
+        connection.execute("COMMIT")
+
+
+def _uri(path: Path, mode: str) -> str:
+    return f"{path.absolute().as_uri()}?mode={mode}"
+
+
 def _check_folder(path: Path) -> None:
     if not path.absolute().parent.is_dir():
-        raise ConfigError(f"{PREFIX}DATABASE_URL: there is no folder for {path}: make it first")
+        raise ConfigError(f"DASHKEEPER_DATABASE_URL: there is no folder for {path}: make it first")

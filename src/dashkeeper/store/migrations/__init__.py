@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, text
 
-from dashkeeper.config import ConfigError
+from dashkeeper.errors import ConfigError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

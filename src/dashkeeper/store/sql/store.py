@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -55,6 +56,8 @@ T = TypeVar("T")
 
 _MAX_ATTEMPTS = 10
 _LONGEST_PAUSE_SECONDS = 0.02
+_WRITABLE_SECONDS = 1
+"""How long a proof that the database can be written holds: anybody may ask for it, and it takes the lock."""
 
 
 class SQLStore:
@@ -70,6 +73,7 @@ class SQLStore:
         """
         self._database = database
         self._revisions_kept = revisions_kept
+        self._writable_until = 0.0  # on the clock of time.monotonic
         self._dashboard_rows = dashboards.DashboardRows(
             Room(tables.dashboards, max_dashboards), revisions_kept
         )
@@ -191,6 +195,9 @@ class SQLStore:
                 " run `dashkeeper migrate`",
                 reason="SCHEMA_MISMATCH",
             )
+        if (now := time.monotonic()) >= self._writable_until:
+            await self._database.check_writable()
+            self._writable_until = now + _WRITABLE_SECONDS
 
     async def close(self) -> None:
         """See Store."""

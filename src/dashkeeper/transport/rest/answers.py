@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from connectrpc.code import Code
 from starlette.responses import Response
 
+from dashkeeper import strict_json
 from dashkeeper.gen.google.rpc.error_details_pb import BadRequest, ErrorInfo
 from dashkeeper.transport.rest.paths import in_words, translated
 
@@ -69,7 +69,7 @@ def error_response(
     }
     if metadata:
         content["metadata"] = dict(metadata)
-    return Response(dump(content), status, {**headers, "x-request-id": request_id}, _MEDIA_TYPE)
+    return Response(dump(content), status, headers, _MEDIA_TYPE)
 
 
 def failure(
@@ -125,7 +125,7 @@ def failure(
 
 def dump(content: object) -> bytes:
     """Return JSON in UTF-8, without white space."""
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return strict_json.dump(content).encode()
 
 
 def _status(code: Code, reason: str, *, has_conditions: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from connectrpc.request import Headers as RPCHeaders
@@ -12,22 +13,23 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dashkeeper.codec import too_large
-from dashkeeper.errors import CanceledError, InvalidRequestError
-from dashkeeper.pipeline import usable_request_id
+from dashkeeper.errors import CanceledError, InvalidRequestError, NotFoundError, UnimplementedError
 from dashkeeper.transport.compression import Gzip
+from dashkeeper.transport.content import coding, media_type
+from dashkeeper.transport.reporting import current_call
 from dashkeeper.transport.rest.answers import error_response, failure, response
-from dashkeeper.transport.rest.openapi import openapi
 from dashkeeper.transport.rest.query import parameters
 from dashkeeper.transport.rest.reader import ReadError
 from dashkeeper.transport.rest.resources import Exchange
 from dashkeeper.transport.rest.routes import DESCRIPTION, PREFIX, ROUTES
+from dashkeeper.transport.routing import decoded_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Mapping
 
-    from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
+    from dashkeeper.errors import DashkeeperError
     from dashkeeper.pipeline import Call, Pipeline
     from dashkeeper.transport.rest.resources import Answer
     from dashkeeper.transport.rest.routes import Operation
@@ -45,11 +47,13 @@ class _UnsupportedMediaTypeError(InvalidRequestError):
 
 def rest_routes(pipeline: Pipeline) -> list[Route]:
     """Return the routes of the REST form, its description, and an answer for every other path below."""
+    nothing = _Nothing(pipeline)
+    description = (files("dashkeeper.transport.rest") / "openapi.json").read_bytes()
     return [
-        Route(DESCRIPTION, _Description(openapi(max_request_bytes=pipeline.max_request_bytes))),
+        Route(DESCRIPTION, _Description(pipeline, description)),
         *(Route(path, _Resource(pipeline, operations)) for path, operations in ROUTES.items()),
-        Route(PREFIX, _no_such_path),
-        Route(f"{PREFIX}/{{path:path}}", _no_such_path),
+        Route(PREFIX, nothing),
+        Route(f"{PREFIX}/{{path:path}}", nothing),
     ]
 
 
@@ -65,24 +69,25 @@ class _Resource:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        headers = Headers(scope=scope)
         operation = self._operations.get(scope["method"])
-        if operation is None:
-            answer = _not_allowed(scope, self._operations)
+        segment = scope["path_params"].get("id")
+        registration_id = "" if segment is None else decoded_id(segment)
+        if registration_id is None:
+            answer = _not_found(self._pipeline)
+        elif operation is None:
+            answer = _not_allowed(self._pipeline, scope, self._operations)
         else:
-            call = self._pipeline.open(operation.procedure, "rest", headers.get("x-request-id"))
-            try:
-                answer = await self._answer(operation, call, headers, scope, receive)
-                call.reply_bytes = len(answer.body)
-            finally:
-                self._pipeline.close(call)
+            call = current_call()
+            call.procedure, call.protocol = operation.procedure, "rest"
+            answer = await self._answer(operation, call, registration_id, scope, receive)
+            call.reply_bytes = len(answer.body)
         await answer(scope, receive, send)
 
     async def _answer(
-        self, operation: Operation, call: Call, headers: Headers, scope: Scope, receive: Receive
+        self, operation: Operation, call: Call, registration_id: str, scope: Scope, receive: Receive
     ) -> Response:
-        is_read = scope["method"] in {"GET", "HEAD"}
-        sent = {"x-request-id": call.request_id, **(READ_HEADERS if is_read else {})}
+        headers = Headers(scope=scope)
+        sent = READ_HEADERS if scope["method"] in {"GET", "HEAD"} else {}
         try:
             ctx = RequestContext(
                 method=operation.info, http_method=scope["method"], request_headers=_rpc_headers(headers)
@@ -93,7 +98,7 @@ class _Resource:
                 call,
                 ctx,
                 headers,
-                id=scope["path_params"].get("id", ""),
+                id=registration_id,
                 query=parameters(scope["query_string"], operation.parameters),
                 body=await self._body(headers, receive) if operation.body is not None else b"",
             )
@@ -118,12 +123,11 @@ class _Resource:
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         """Read the body, and stop at the limit."""
-        media_type, _, charset = headers.get("content-type", "").lower().replace(" ", "").partition(";")
-        if media_type != _JSON or charset not in {"", "charset=utf-8", 'charset="utf-8"'}:
+        if media_type(", ".join(headers.getlist("content-type"))) != _JSON:
             raise _UnsupportedMediaTypeError(
                 f"the body must be {_JSON} in UTF-8: say so in content-type", reason="UNSUPPORTED_MEDIA_TYPE"
             )
-        encoding = headers.get("content-encoding", "identity").lower()
+        encoding = coding(", ".join(headers.getlist("content-encoding")))
         if encoding not in {"identity", "gzip"}:
             raise _UnsupportedMediaTypeError(
                 "the body's content-encoding is not served: send gzip, or none",
@@ -145,9 +149,10 @@ class _Resource:
 
 
 class _Description:
-    """The OpenAPI description: the same for everybody."""
+    """The OpenAPI description, as `make generate` made it: the same for everybody."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, pipeline: Pipeline, content: bytes) -> None:
+        self._pipeline = pipeline
         self._content = content
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -155,30 +160,46 @@ class _Description:
         if scope["method"] in {"GET", "HEAD"}:
             answer = Response(self._content, media_type=_JSON)
         else:
-            answer = _not_allowed(scope, ("GET", "HEAD"))
+            answer = _not_allowed(self._pipeline, scope, ("GET", "HEAD"))
         await answer(scope, receive, send)
 
 
-def _not_allowed(scope: Scope, methods: Iterable[str]) -> Response:
+class _Nothing:
+    """Every other path below the prefix."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        await _not_found(self._pipeline)(scope, receive, send)
+
+
+def _not_found(pipeline: Pipeline) -> Response:
+    message = f"nothing is served at this path: see {DESCRIPTION}"
+    return _refusal(pipeline, NotFoundError, message, 404, "PATH_NOT_FOUND", {})
+
+
+def _not_allowed(pipeline: Pipeline, scope: Scope, methods: Iterable[str]) -> Response:
     allowed = ", ".join(sorted(methods))
-    return error_response(
-        405,
-        "UNIMPLEMENTED",
-        f"{scope['method'][:20]} is not served here: use {allowed}",
-        request_id=usable_request_id(Headers(scope=scope).get("x-request-id")),
-        reason="METHOD_NOT_ALLOWED",
-        headers={"allow": allowed},
-    )
+    message = f"{scope['method'][:20]} is not served here: use {allowed}"
+    return _refusal(pipeline, UnimplementedError, message, 405, "METHOD_NOT_ALLOWED", {"allow": allowed})
 
 
-async def _no_such_path(request: Request) -> Response:
+def _refusal(
+    pipeline: Pipeline,
+    kind: type[DashkeeperError],
+    message: str,
+    status: int,
+    reason: str,
+    headers: Mapping[str, str],
+) -> Response:
+    """Return the answer to a request that is no call, and note why for the report."""
+    call = current_call()
+    call.protocol = "rest"
+    pipeline.fail(call, kind(message, reason=reason))
     return error_response(
-        404,
-        "NOT_FOUND",
-        f"nothing is served at this path: see {DESCRIPTION}",
-        request_id=usable_request_id(request.headers.get("x-request-id")),
-        reason="PATH_NOT_FOUND",
-        headers={},
+        status, kind.CODE.name, message, request_id=call.request_id, reason=reason, headers=headers
     )
 
 

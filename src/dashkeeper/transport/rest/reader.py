@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from math import isinf
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from protobuf import (
@@ -16,14 +16,14 @@ from protobuf import (
     ScalarType,
 )
 
-from dashkeeper.bounds import MAX_DEPTH, check_json
+from dashkeeper.bounds import MAX_DEPTH, check_items, check_json
 from dashkeeper.errors import MAX_VIOLATIONS, InvalidRequestError, Violation
 from dashkeeper.gen.registrations.v1.chart_pb import Chart
 from dashkeeper.gen.registrations.v1.dataset_pb import Dataset
 from dashkeeper.gen.registrations.v1.filter_pb import DimensionFilterList, QueryFragment
 from dashkeeper.gen.registrations.v1.source_pb import OtherSource
 from dashkeeper.services.contents import FRAGMENT_NAMES, NODE_NAMES, folded
-from dashkeeper.strict_json import StrictJSONError, member, parse
+from dashkeeper.strict_json import MAX_INTEGER, StrictJSONError, Verbatim, dump, member, parse
 from dashkeeper.transport.rest import form
 
 if TYPE_CHECKING:
@@ -65,11 +65,12 @@ def read(
         InvalidRequestError: If it nests deeper than 90.
         ResourceExhaustedError: If it holds too many items.
     """
-    check_json(body)
+    values = check_json(body)
     try:
         value = parse(body, max_depth=MAX_DEPTH)
     except StrictJSONError as error:
         raise ReadError.of(error.problems) from error
+    check_items(value, values)
     reader = _Reader()
     desc = message.desc()
     if mandatory is None and not ignored:
@@ -126,7 +127,8 @@ class _Reader:
                 self._problem(member(path, key), "must not be null: leave it out")
             else:
                 oneof = getattr(field.value, "oneof", None)
-                if oneof is not None and (first := first_of.setdefault(oneof.name, key)) != key:
+                choice = field.name if oneof is None else oneof.name
+                if (first := first_of.setdefault(choice, key)) != key:
                     self._problem(member(path, key), f"must not stand beside {first}: leave one of them out")
                     continue
                 read = self._field(inner, field, member(path, key))
@@ -184,7 +186,7 @@ class _Reader:
         return dataset
 
     def _other_source(self, dataset: Dataset, name: str, value: dict[str, Any], path: str) -> Dataset:
-        """Keep a data source that this API doesn't know as it is, the order of its keys included."""
+        """Keep a data source that this API doesn't know as it is, keys in their order, numbers as written."""
         if "sources" in value:
             known = ", ".join(form.TRANSFORMATIONS.values())
             self._problem(
@@ -194,8 +196,7 @@ class _Reader:
         title = {"series_title": value["series_title"]} if "series_title" in value else {}
         self.fill(dataset, {"series_title": _SERIES_TITLE}, title, (), path)
         rest = {key: inner for key, inner in value.items() if key not in {"type", "series_title"}}
-        text = json.dumps(rest, ensure_ascii=False, separators=(",", ":")) if rest else ""
-        dataset[_DATASET_FIELDS["other"]] = OtherSource(type=name, json=text)
+        dataset[_DATASET_FIELDS["other"]] = OtherSource(type=name, json=dump(rest) if rest else "")
         return dataset
 
     def _query_fragment(self, value: dict[str, Any], path: str) -> Message:
@@ -232,7 +233,8 @@ class _Reader:
                 return [item for item in items if item is not None]
             case DescFieldValueScalar(scalar=scalar):
                 if (field.parent.type_name, field.name) in form.NUMBER_OR_TEXT and _is_integer(value):
-                    return str(value)
+                    number = self._number(value, path)
+                    return None if number is None else str(int(number))
                 return self._scalar(value, scalar, path)
             case _:
                 raise TypeError(f"{field.name} is of a kind that no message of the REST form has")
@@ -264,16 +266,32 @@ class _Reader:
                 return value
             case ScalarType.BOOL:
                 self._problem(path, "must be true or false")
-            case ScalarType.DOUBLE if _is_number(value):
-                return float(value)
+            case ScalarType.DOUBLE if isinstance(value, Verbatim):
+                return self._number(value, path)
             case ScalarType.DOUBLE:
                 self._problem(path, "must be a number")
-            case ScalarType.INT32 if _is_number(value) and value == int(value):  # 4.0 is 4
-                if -(2**31) <= value < 2**31:
-                    return int(value)
-                self._problem(path, f"must be an integer from {-(2**31)} to {2**31 - 1}")
+            case _ if isinstance(value, Verbatim):
+                if (number := self._number(value, path)) is None:
+                    return None
+                if not number.is_integer():  # 4.0 is 4
+                    self._problem(path, "must be an integer")
+                elif -(2**31) <= number < 2**31:
+                    return int(number)
+                else:
+                    self._problem(path, f"must be an integer from {-(2**31)} to {2**31 - 1}")
             case _:
                 self._problem(path, "must be an integer")
+        return None
+
+    def _number(self, value: Verbatim, path: str) -> float | None:
+        """Return a number where a double is exactly what was written, or as near as may be to a fraction."""
+        number = float(value.text)
+        if _is_integer(value) and abs(number) > MAX_INTEGER:
+            self._problem(path, f"must be an integer from -{MAX_INTEGER} to {MAX_INTEGER}")
+        elif isinf(number):
+            self._problem(path, "is a number beyond a double")
+        else:
+            return number
         return None
 
     def _problem(self, path: str, description: str) -> None:
@@ -285,12 +303,8 @@ _BASE_OF_CHART = {key: field for key, field in _CHART_FIELDS.items() if key not 
 _BASE_OF_FRAGMENT = {key: _FRAGMENT_FIELDS[key] for key in ("type", "starting_object_type")}
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, Verbatim) and value.text.lstrip("-").isdigit()
 
 
 def _shown(text: str) -> str:

@@ -125,7 +125,8 @@ async def create_registration(exchange: Exchange) -> Answer:
     )
     answer = _one(reply.registration, reply.registration.etag)
     answer.status = 201
-    answer.headers["location"] = f"/v1/dashboards/{quote(reply.registration.id, safe='')}"
+    # Relative to the path that was called, which a proxy may have under a prefix of its own.
+    answer.headers["location"] = f"dashboards/{quote(reply.registration.id, safe='')}"
     return answer
 
 

@@ -6,7 +6,6 @@ them. So a PUT of a content, which replaces the whole of it, drops them.
 
 from __future__ import annotations
 
-import json
 from math import copysign
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,19 +25,19 @@ from dashkeeper.gen.registrations.v1.chart_pb import Chart
 from dashkeeper.gen.registrations.v1.dataset_pb import Dataset
 from dashkeeper.gen.registrations.v1.filter_pb import DimensionFilterList, QueryFragment
 from dashkeeper.gen.registrations.v1.source_pb import OtherSource
+from dashkeeper.strict_json import Verbatim, dump
 from dashkeeper.transport.rest import form
 
 if TYPE_CHECKING:
     from protobuf import Oneof
 
 _EXACT = 2**53
+_SPACE = " \t\n\r"
 
 
 def write(message: Message) -> dict[str, Any]:
-    """Return a message as the seed writes it."""
+    """Return a message as the seed writes it; what is Verbatim in it is JSON that was kept as text."""
     match message:
-        case Dataset():
-            return _dataset(message)
         case QueryFragment():
             return _query_fragment(message)
         case _:
@@ -66,7 +65,7 @@ def _is_always_written(field: DescField) -> bool:
 def _value(value: Any, field: DescField) -> Any:
     match field.value:
         case DescFieldValueList(element=DescMessage()):
-            return [write(item) for item in value]
+            return [_part(item) for item in value]
         case DescFieldValueList(element=DescEnum() as enum):
             return [_word(item, enum) for item in value]
         case DescFieldValueList():
@@ -74,9 +73,13 @@ def _value(value: Any, field: DescField) -> Any:
         case DescFieldValueEnum(enum=enum):
             return _word(value, enum)
         case DescFieldValueMessage():
-            return milliseconds(value) if isinstance(value, Timestamp) else write(value)
+            return milliseconds(value) if isinstance(value, Timestamp) else _part(value)
         case _:
             return _plain(value) if isinstance(value, float) else value
+
+
+def _part(message: Message) -> dict[str, Any] | Verbatim:
+    return _dataset(message) if isinstance(message, Dataset) else write(message)
 
 
 def milliseconds(timestamp: Timestamp) -> int:
@@ -94,7 +97,7 @@ def _word(value: int, enum: DescEnum) -> str | int:
     return form.words(enum).get(int(value), int(value))
 
 
-def _dataset(dataset: Dataset) -> dict[str, Any]:
+def _dataset(dataset: Dataset) -> dict[str, Any] | Verbatim:
     node = dataset.node
     result: dict[str, Any] = {}
     if node is not None:
@@ -104,8 +107,16 @@ def _dataset(dataset: Dataset) -> dict[str, Any]:
         result["series_title"] = dataset.series_title
     if node is not None:
         inner = node.value
-        result |= json.loads(inner.json or "{}") if isinstance(inner, OtherSource) else write(inner)
+        if isinstance(inner, OtherSource):
+            return _joined(dump(result), inner.json)
+        result |= write(inner)
     return result
+
+
+def _joined(first: str, second: str) -> Verbatim:
+    """Return two objects, the first not empty, as one: what is written in them stays as it is."""
+    rest = second.strip(_SPACE)[1:].lstrip(_SPACE) or "}"
+    return Verbatim(first[:-1] + ("" if rest == "}" else ",") + rest)
 
 
 def _query_fragment(fragment: QueryFragment) -> dict[str, Any]:

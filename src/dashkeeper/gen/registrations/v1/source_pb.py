@@ -187,8 +187,8 @@ class OtherSource(Message[_OtherSourceFields]):
             ```
         json:
             What it consists of: a JSON object, at most 100,000 bytes of UTF-8, nested at most 32 deep, without the keys `type`,
-            `series_title` and `sources`. Its keys are unique, its integers lie within ±(2^53 - 1). It is stored without white
-            space, and otherwise as it was sent. Empty stands for `{}`. All those of a content hold at most 20,000 values.
+            `series_title` and `sources`. Its keys are unique. It is stored without white space, and otherwise as it was sent,
+            each number to the last digit. Empty stands for `{}`. All those of a content hold at most 20,000 values.
 
             ```proto
             string json = 2;

@@ -103,7 +103,7 @@ class Dashboard(_message.Message):
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels to find dashboards by, at most 32.
         A key is 1 to 63 of the characters a to z, 0 to 9, `_`, `.`, `/` and `-`, the first one a letter; a value has
-        0 to 128 characters.
+        0 to 128 characters. They are answered in the order of their keys.
         """
 
     @_builtins.property

@@ -15,6 +15,7 @@ from protobuf import (
     DescMessage,
     ScalarType,
 )
+from tools.openapi.comments import comment, field_comments
 
 from dashkeeper.gen.registrations.v1.chart_pb import Chart
 from dashkeeper.gen.registrations.v1.dataset_pb import Dataset
@@ -58,9 +59,6 @@ _WRITTEN_IN_CODE: Mapping[str, Schema] = {
 }
 """Rules that the .proto has as expressions."""
 
-_ATTRIBUTE = re.compile(r"^        (\w+):\n((?:(?: {12}.*)?\n)+)", re.MULTILINE)
-_DECLARATION = re.compile(r"```proto\n.*?```", re.DOTALL)
-
 
 def message_schema(message: DescMessage) -> Schema:
     """Return the schema of a message."""
@@ -95,15 +93,13 @@ def field_schema(field: DescField) -> Schema:
 
 def described(message: DescMessage) -> str:
     """Return what the .proto says of a message, in the words of the REST form."""
-    text = (message.type.__doc__ or "").partition("```proto")[0]
-    return _in_words(text)
+    return _in_words(comment(message))
 
 
 @cache
 def comments(message: DescMessage) -> Mapping[str, str]:
-    """Return what the .proto says of each field of a message: its class has it as its docstring."""
-    text = message.type.__doc__ or ""
-    return {name: _in_words(_DECLARATION.sub("", about)) for name, about in _ATTRIBUTE.findall(f"{text}\n")}
+    """Return what the .proto says of each field of a message, in the words of the REST form."""
+    return {name: _in_words(text) for name, text in field_comments(message).items()}
 
 
 def _in_words(text: str) -> str:
@@ -276,9 +272,9 @@ def _dataset() -> Schema:
                 "not": {"enum": list(form.NODE_TYPES.values())},
             },
             **title,
-            "sources": False,
         },
         "required": ["type"],
+        "not": {"required": ["sources"]},  # where `sources: false` would do, but generators fail on it
         "additionalProperties": True,
     }
     return {"description": described(desc), "oneOf": [*forms, other]}

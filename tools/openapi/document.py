@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING
 
-from dashkeeper.auth import PROJECT_ID
-from dashkeeper.gen.registrations.v1.changes_pb import CreateRequest, UpdateRequest
-from dashkeeper.gen.registrations.v1.content_pb import DashboardContent, DashboardContentWrapper
-from dashkeeper.gen.registrations.v1.registration_pb import DashboardRegistration
-from dashkeeper.transport.rest import form
-from dashkeeper.transport.rest.resources import DEFAULT_RESULTS, MAX_RESULTS
-from dashkeeper.transport.rest.routes import DASHBOARDS, DESCRIPTION, ROUTES
-from dashkeeper.transport.rest.schemas import (
+from tools.openapi.schemas import (
     comments,
     components,
     described,
@@ -23,9 +15,18 @@ from dashkeeper.transport.rest.schemas import (
     reference,
 )
 
+from dashkeeper.auth import PROJECT_ID
+from dashkeeper.gen.registrations.v1.changes_pb import CreateRequest, UpdateRequest
+from dashkeeper.gen.registrations.v1.content_pb import DashboardContent, DashboardContentWrapper
+from dashkeeper.gen.registrations.v1.registration_pb import DashboardRegistration
+from dashkeeper.transport.rest import form
+from dashkeeper.transport.rest.resources import DEFAULT_RESULTS, MAX_RESULTS
+from dashkeeper.transport.rest.routes import DASHBOARDS, DESCRIPTION, ROUTES
+
 if TYPE_CHECKING:
+    from tools.openapi.schemas import Schema
+
     from dashkeeper.transport.rest.routes import Operation
-    from dashkeeper.transport.rest.schemas import Schema
 
 _NEW, _CHANGED = "NewDashboardRegistration", "ChangedDashboardRegistration"
 _MAYBE_ABSENT = frozenset({"deleted_at", "purge_at"})
@@ -37,6 +38,7 @@ RPCs of registrations.v1.RegistrationsService, over the same data.
 
 Words of enumerations are read in any case and written as they stand here. Keys and parameters that
 aren't described here, keys that stand twice, and null are refused. HEAD is served where GET is.
+A body has at most 4 MiB, unless the server is set otherwise; it may be compressed by gzip.
 """
 
 _PARAMETERS: dict[str, Schema] = {
@@ -108,8 +110,8 @@ _HEADERS: dict[str, Schema] = {
     },
     "Location": {
         "required": True,
-        "description": "The path of the new registration.",
-        "schema": {"type": "string", "pattern": f"^{DASHBOARDS}/[^/]+$"},
+        "description": "Where the new registration is, relative to the path of the call.",
+        "schema": {"type": "string", "pattern": "^dashboards/[A-Za-z0-9_-]+$"},
     },
     "WWW-Authenticate": {"required": True, "schema": {"const": "Bearer"}},
 }
@@ -133,8 +135,8 @@ _ERRORS = {
 _OF_ALL = (400, 401, 403, 500, 503, 504)
 
 
-def openapi(*, max_request_bytes: int) -> bytes:
-    """Return the description, as OpenAPI 3.1 in JSON."""
+def openapi() -> Schema:
+    """Return the description, OpenAPI 3.1."""
     paths = {
         path: {
             method.lower(): one
@@ -148,14 +150,14 @@ def openapi(*, max_request_bytes: int) -> bytes:
             operations["head"] = _without_content(operations["get"])
     paths[DESCRIPTION] = {"get": _own_operation()}
     paths[DESCRIPTION]["head"] = _without_content(paths[DESCRIPTION]["get"])
-    about = f"{_ABOUT}A body has at most {max_request_bytes} bytes; it may be compressed by gzip."
-    document: Schema = {
+    return {
         "openapi": "3.1.0",
         "info": {
             "title": "Dashkeeper: registrations",
             "version": installed_version("dashkeeper"),
-            "description": about,
+            "description": _ABOUT,
         },
+        "servers": [{"url": "..", "description": "Relative to where this description is served."}],
         "security": [{"bearer": []}, {"token": []}],
         "paths": paths,
         "components": {
@@ -181,7 +183,6 @@ def openapi(*, max_request_bytes: int) -> bytes:
             },
         },
     }
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _made(path: str, method: str, operation: Operation) -> Schema:
