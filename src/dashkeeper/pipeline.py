@@ -97,7 +97,9 @@ class Pipeline:
         for service in services:
             for method in service.desc.methods:
                 if method.method_kind != "unary":
-                    raise TypeError(f"{procedure(method)} is {method.method_kind}: only unary methods are served")
+                    raise TypeError(
+                        f"{procedure(method)} is {method.method_kind}: only unary methods are served"
+                    )
         self.services = services
         self.max_request_bytes = max_request_bytes
         self.library_max_bytes = max_request_bytes + 64 * 1024
