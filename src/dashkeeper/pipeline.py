@@ -89,6 +89,17 @@ class Pipeline:
     def __init__(
         self, authenticator: Authenticator, services: Sequence[Service], *, max_request_bytes: int
     ) -> None:
+        """Make the pipeline of these services.
+
+        Raises:
+            TypeError: If a method isn't unary: every adapter would serve it as if it were.
+        """
+        for service in services:
+            for method in service.desc.methods:
+                if method.method_kind != "unary":
+                    raise TypeError(
+                        f"{procedure(method)} is {method.method_kind}: only unary methods are served"
+                    )
         self.services = services
         self.max_request_bytes = max_request_bytes
         self.library_max_bytes = max_request_bytes + 64 * 1024

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from protobuf import DescService
 
     from dashkeeper.auth import Caller
+    from dashkeeper.gen.registrations.v1.content_pb import DashboardContentWrapper
     from dashkeeper.gen.registrations.v1.registration_pb import DashboardRegistration
     from dashkeeper.methods import Context
     from dashkeeper.services.registration_changes import RegistrationLimits
@@ -131,7 +132,9 @@ class Registrations:
         def change(stored: StoredRegistration) -> RegistrationOutcome[CreateResponse]:
             return changes.create(stored, request, registration_id)
 
-        return await self._write("Create", request, registration_id, change, CreateResponse)
+        return await self._write(
+            "Create", request, registration_id, change, CreateResponse, shows=lambda it: it.registration
+        )
 
     async def update(self, request: UpdateRequest, ctx: Context, /) -> UpdateResponse:
         """Change a registration."""
@@ -141,7 +144,15 @@ class Registrations:
             return changes.update(stored, request)
 
         restores = request.dashboard_content_id if writes_content_id(request) else ""
-        return await self._write("Update", request, request.id, change, UpdateResponse, restores=restores)
+        return await self._write(
+            "Update",
+            request,
+            request.id,
+            change,
+            UpdateResponse,
+            shows=lambda it: it.registration,
+            restores=restores,
+        )
 
     async def delete(self, request: DeleteRequest, ctx: Context, /) -> DeleteResponse:
         """Take a registration away; until it is purged, Undelete brings it back."""
@@ -150,7 +161,7 @@ class Registrations:
         def change(stored: StoredRegistration) -> RegistrationOutcome[DeleteResponse]:
             return changes.delete(stored, request)
 
-        return await self._write("Delete", request, request.id, change, DeleteResponse)
+        return await self._write("Delete", request, request.id, change, DeleteResponse, shows=lambda _: None)
 
     async def undelete(self, request: UndeleteRequest, ctx: Context, /) -> UndeleteResponse:
         """Bring a deleted registration back as it was."""
@@ -159,7 +170,9 @@ class Registrations:
         def change(stored: StoredRegistration) -> RegistrationOutcome[UndeleteResponse]:
             return changes.undelete(stored, request)
 
-        return await self._write("Undelete", request, request.id, change, UndeleteResponse)
+        return await self._write(
+            "Undelete", request, request.id, change, UndeleteResponse, shows=lambda it: it.registration
+        )
 
     async def get_content(self, request: GetContentRequest, ctx: Context, /) -> GetContentResponse:
         """Give a content of a registration, the current one where none is named."""
@@ -182,7 +195,14 @@ class Registrations:
                 stored, request, content, lambda it: UpdateContentResponse(content_wrapper=it)
             )
 
-        return await self._write("UpdateContent", request, request.id, change, UpdateContentResponse)
+        return await self._write(
+            "UpdateContent",
+            request,
+            request.id,
+            change,
+            UpdateContentResponse,
+            shows=lambda it: it.content_wrapper,
+        )
 
     async def list_contents(self, request: ListContentsRequest, ctx: Context, /) -> ListContentsResponse:
         """Give a registration's contents without what they show, newest first, a page at a time."""
@@ -214,7 +234,13 @@ class Registrations:
             )
 
         return await self._write(
-            "RestoreContent", request, request.id, change, RestoreContentResponse, restores=request.content_id
+            "RestoreContent",
+            request,
+            request.id,
+            change,
+            RestoreContentResponse,
+            shows=lambda it: it.content_wrapper,
+            restores=request.content_id,
         )
 
     async def _changes(self) -> RegistrationChanges:
@@ -242,15 +268,23 @@ class Registrations:
         change: Callable[[StoredRegistration], RegistrationOutcome[Reply]],
         reply_type: type[Reply],
         *,
+        shows: Callable[[Reply], DashboardRegistration | DashboardContentWrapper | None],
         restores: str = "",
     ) -> Reply:
+        """Make a write, and answer what `shows` takes out of the reply only to those who may write it.
+
+        `change` has judged the caller already, but isn't run where a request id has its answer: that
+        may be another's, of a token of the same subject that allowed more.
+
+        Raises:
+            NotFoundError: If the answer is of an organisation that the token doesn't allow.
+        """
         name = f"RegistrationsService/{method}"
         write = new_write(self._caller, name, request, registration_id, restores=restores)
         reply = await self._store.write_registration(write, change, reply_type)
-        answered = getattr(reply, "registration", None) or getattr(reply, "content_wrapper", None)
-        allowed = self._caller.organisations
-        if answered is not None and allowed is not None and answered.organisation_id not in allowed:
-            raise missing(registration_id)  # the first answer to a request id, of a token that allowed more
+        shown, allowed = shows(reply), self._caller.organisations
+        if shown is not None and allowed is not None and shown.organisation_id not in allowed:
+            raise missing(registration_id)
         return reply
 
 
