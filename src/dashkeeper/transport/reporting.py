@@ -6,7 +6,7 @@ from base64 import b64encode
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 
 from dashkeeper.transport.routing import sent_path
@@ -46,7 +46,7 @@ class Reporting:
             nonlocal is_answered
             if event["type"] == "http.response.start":
                 is_answered = True
-                MutableHeaders(scope=event)["x-request-id"] = call.request_id
+                event["headers"] = [*event["headers"], (b"x-request-id", call.request_id.encode())]
             await send(event)
 
         token = _current_call.set(call)
