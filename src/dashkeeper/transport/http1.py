@@ -317,21 +317,26 @@ def _check_head(version: str, target: bytes, headers: list[tuple[bytes, bytes]])
     Raises:
         RefusalError: If it is one.
     """
-    size = len(target) + sum(len(name) + len(value) for name, value in headers)
+    size, hosts = len(target), 0
+    codings: list[bytes] = []
+    for name, value in headers:
+        size += len(name) + len(value)
+        if name == b"host":
+            hosts += 1
+        elif name == b"transfer-encoding":
+            codings.append(value.lower())
     if size > MAX_HEAD_BYTES:  # that it came in one segment with the end of another wasn't counted
         raise _too_large()
     if version not in {"1.0", "1.1"}:
         raise RefusalError(
             HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is served here, HTTP/2 on the gRPC address"
         )
-    hosts = sum(name == b"host" for name, _ in headers)
     if hosts > 1 or (hosts == 0 and version == "1.1"):  # RFC 9112 §3.2
         raise RefusalError(HTTPStatus.BAD_REQUEST, "the request must have one header host")
     if b"#" in target:  # RFC 9112 §3.2; it would be cut off
-        raise RefusalError(HTTPStatus.BAD_REQUEST, "the request's target must have no fragment: write # as %23")
+        raise RefusalError(HTTPStatus.BAD_REQUEST, "the request's target must be a path, without a fragment")
     if not target.startswith(b"/") and not _has_path(target):
         raise RefusalError(HTTPStatus.BAD_REQUEST, "the request's target must be a path")
-    codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
     if codings and version == "1.0":  # RFC 9112 §6.1
         raise RefusalError(HTTPStatus.BAD_REQUEST, "HTTP/1.0 has no transfer-encoding: send content-length")
     if codings not in ([], [b"chunked"]):
@@ -339,7 +344,9 @@ def _check_head(version: str, target: bytes, headers: list[tuple[bytes, bytes]])
 
 
 def _too_large() -> RefusalError:
-    return RefusalError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request's head is larger than 64 KiB.")
+    return RefusalError(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request's head is larger than 64 KiB"
+    )
 
 
 def _has_path(target: bytes) -> bool:
