@@ -16,6 +16,7 @@ import pytest
 
 from tests.api import Api
 from tests.server import make_token, running_server
+from tests.test_stop import write_lock
 from tests.wire import Wire, chunked, connected_ports, head
 
 if TYPE_CHECKING:
@@ -148,6 +149,20 @@ def test_connection_whose_request_was_refused_before_its_body_came_is_kept(quick
         wire.socket.settimeout(KEEP_ALIVE + SLACK)
         assert wire.send(PING).answer().status == 200
         assert wire.rest() == b""
+
+
+def test_idle_time_does_not_run_while_a_request_after_a_refused_one_is_answered(quick: RunningServer) -> None:
+    with Wire(quick) as wire:
+        wire.send(head("POST", PATH, "content-type: application/json", "content-length: 2"))
+        assert wire.answer().status == 401
+        body = b'{"name":"after-a-refused-one"}'
+        create = head("POST", PATH, *caller(f"content-length: {len(body)}")) + body
+        with write_lock(quick.database_path) as release:
+            wire.send(b"{}" + create)
+            time.sleep(KEEP_ALIVE + 0.5)  # longer than the idle time: the answer waits for the lock
+            release()
+            assert wire.answer().status == 200
+        assert wire.send(PING).answer().status == 200
 
 
 @pytest.mark.parametrize("noise", [b"\r\n", b"\n"], ids=["crlf", "lf"])

@@ -9,6 +9,7 @@ import pytest
 
 from dashkeeper.transport.http1_messages import Http1Messages
 from tests.api import Api
+from tests.rest import Rest
 from tests.server import make_token
 from tests.test_stop import write_lock
 from tests.wire import Wire, chunked, head
@@ -95,6 +96,19 @@ def test_call_by_http_1_0_is_answered_whole(
     assert answer.startswith(b"HTTP/1.1 200 ")  # and no interim answer before it
     head_, _, content = answer.partition(b"\r\n\r\n")
     assert b"\r\ncontent-length: %d\r\n" % len(content) in head_ + b"\r\n"
+
+
+def test_answer_without_a_body_to_http_1_0_says_no_length(
+    sqlite_server: RunningServer, project_id: str, caller: tuple[str, ...]
+) -> None:
+    rest = Rest(sqlite_server, project_id)
+    path = f"/v1/dashboards/{rest.create()['id']}"
+    rest.close()
+    with Wire(sqlite_server) as wire:
+        wire.send(head("GET", path, *caller, "if-none-match: *", version="HTTP/1.0"))
+        status, *lines = wire.rest().split(b"\r\n")
+    assert status == b"HTTP/1.1 304 Not Modified"
+    assert not [line for line in lines if line.lower().startswith((b"content-length", b"transfer-encoding"))]
 
 
 @pytest.mark.parametrize("is_split", [False, True], ids=["at-once", "later"])

@@ -38,8 +38,10 @@ def _sort(messages: Sequence[Any], kind: DescMessage, *, is_backwards: bool) -> 
     maps, nested = _where_maps_are(kind)
     for name in maps:
         for message in messages:
-            if len(entries := getattr(message, name)) > 1:
-                setattr(message, name, dict(sorted(entries.items(), reverse=is_backwards)))
+            keys = list(getattr(message, name))
+            if len(keys) > 1 and keys != (ordered := sorted(keys, reverse=is_backwards)):
+                entries = getattr(message, name)
+                setattr(message, name, {key: entries[key] for key in ordered})
     for field, inner in nested:
         for message in messages:
             if field in message:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qsl
@@ -33,6 +32,7 @@ _PARAMETERS: Mapping[str, tuple[frozenset[str], str]] = {
     "connect": (frozenset({"v1"}), "must be v1, or left out"),
     "base64": (frozenset({"1"}), "must be 1, or left out"),
 }
+_KNOWN = ("encoding", "message", "compression", *_PARAMETERS)
 _PROTOCOL_HEADERS: Mapping[str, Mapping[str, tuple[re.Pattern[str], str]]] = {
     "connect": {
         "connect-protocol-version": (re.compile("1"), "must be 1"),
@@ -126,13 +126,14 @@ def _joined(scope: Scope) -> dict[str, str]:
         RefusedByHTTPError: If one isn't UTF-8: connectrpc would answer 500 with the exception's text.
     """
     headers: dict[str, str] = {}
-    for raw_name, raw_value in scope["headers"]:
-        try:
+    raw_name = b""
+    try:
+        for raw_name, raw_value in scope["headers"]:
             name, value = raw_name.decode(), raw_value.decode()
-        except UnicodeDecodeError as error:
-            message = f"the header {raw_name.decode('ascii', 'replace')} must be text in UTF-8"
-            raise RefusedByHTTPError(InvalidRequestError(message, reason="MALFORMED_REQUEST"), 400) from error
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    except UnicodeDecodeError as error:
+        message = f"the header {raw_name.decode('ascii', 'replace')} must be text in UTF-8"
+        raise RefusedByHTTPError(InvalidRequestError(message, reason="MALFORMED_REQUEST"), 400) from error
     return headers
 
 
@@ -161,16 +162,20 @@ def _query_problems(query: bytes) -> list[Violation]:
             f" {_MAX_PARAMETERS} parameters at most",
             reason="MALFORMED_REQUEST",
         ) from error
-    values = dict(reversed(sent))
+    values: dict[str, str] = {}
+    repeated: set[str] = set()
+    for name, value in sent:
+        if name in values:
+            repeated.add(name)
+        else:
+            values[name] = value
     if values.get("encoding") not in _ENCODINGS:
         raise _unsupported("the parameter encoding must be json or proto")
-    counts = Counter(name for name, _ in sent)
-    known = ("encoding", "message", "compression", *_PARAMETERS)
-    problems = [Violation(name, "must be given once") for name in known if counts[name] > 1]
+    problems = [Violation(name, "must be given once") for name in _KNOWN if name in repeated]
     problems += [
         Violation(name, rule)
         for name, (allowed, rule) in _PARAMETERS.items()
-        if counts[name] == 1 and values[name] not in allowed
+        if name in values and name not in repeated and values[name] not in allowed
     ]
     if values.get("compression") == "":
         problems.append(Violation("compression", "must be gzip or identity, or left out"))

@@ -89,20 +89,16 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Parse what arrived; the parser keeps an unfinished header whole, however long."""
         if self._parting is not None:
             return
-        self._unset_keepalive_if_required()
         self._beside_body += len(data)
         try:
             self._parse(data)
             if self._beside_body > MAX_HEAD_BYTES:
-                raise RefusalError(
-                    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request's head is larger than 64 KiB."
-                )
+                raise _too_large()
         except RefusalError as refusal:
             self._refuse(refusal)
         except httptools.HttpParserError as error:
             self._refuse(_refusal_for(error))
-        is_idle = self._arriving is _Arriving.NOTHING and (self._unanswered or self.timeout_keep_alive_task)
-        if self._deadline is None and self._parting is None and not is_idle:
+        if self._arriving is not _Arriving.NOTHING and self._deadline is None and self._parting is None:
             self._start_deadline()
 
     def eof_received(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride] # uvicorn's never stays open
@@ -136,6 +132,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Count anew for each request of a connection."""
         super().on_message_begin()
+        self._unset_keepalive_if_required()
         self._beside_body = 0
         self._arriving = _Arriving.HEAD
 
@@ -320,24 +317,43 @@ def _check_head(version: str, target: bytes, headers: list[tuple[bytes, bytes]])
     Raises:
         RefusalError: If it is one.
     """
+    size, hosts = len(target), 0
+    codings: list[bytes] = []
+    for name, value in headers:
+        size += len(name) + len(value)
+        if name == b"host":
+            hosts += 1
+        elif name == b"transfer-encoding":
+            codings.append(value.lower())
+    if size > MAX_HEAD_BYTES:  # that it came in one segment with the end of another wasn't counted
+        raise _too_large()
     if version not in {"1.0", "1.1"}:
         raise RefusalError(
             HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is served here, HTTP/2 on the gRPC address"
         )
-    hosts = sum(name == b"host" for name, _ in headers)
     if hosts > 1 or (hosts == 0 and version == "1.1"):  # RFC 9112 §3.2
         raise RefusalError(HTTPStatus.BAD_REQUEST, "the request must have one header host")
-    try:
-        has_path = bool(httptools.parse_url(target).path)
-    except httptools.HttpParserInvalidURLError:
-        has_path = False
-    if not has_path:
+    if b"#" in target:  # RFC 9112 §3.2; it would be cut off
+        raise RefusalError(HTTPStatus.BAD_REQUEST, "the request's target must be a path, without a fragment")
+    if not target.startswith(b"/") and not _has_path(target):
         raise RefusalError(HTTPStatus.BAD_REQUEST, "the request's target must be a path")
-    codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
     if codings and version == "1.0":  # RFC 9112 §6.1
         raise RefusalError(HTTPStatus.BAD_REQUEST, "HTTP/1.0 has no transfer-encoding: send content-length")
     if codings not in ([], [b"chunked"]):
         raise RefusalError(HTTPStatus.NOT_IMPLEMENTED, "no transfer-encoding is taken but chunked")
+
+
+def _too_large() -> RefusalError:
+    return RefusalError(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request's head is larger than 64 KiB"
+    )
+
+
+def _has_path(target: bytes) -> bool:
+    try:
+        return bool(httptools.parse_url(target).path)
+    except httptools.HttpParserInvalidURLError:
+        return False
 
 
 def _refusal_for(error: httptools.HttpParserError) -> RefusalError:

@@ -11,6 +11,9 @@ from dashkeeper.errors import InvalidRequestError
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_WITHOUT_BODY = frozenset({204, 304})
+"""A length of zero would be that of what a cache keeps: RFC 9110 §8.6."""
+
 
 class Http1Messages:
     """Wraps the application: a body has the length it was said to have, an old client can read its answer."""
@@ -79,7 +82,7 @@ def _in_one_piece(method: str, send: Send) -> Send:
         if message.get("more_body", False):
             return
         whole = b"".join(body)
-        if method != "HEAD":
+        if method != "HEAD" and start["status"] not in _WITHOUT_BODY:
             MutableHeaders(scope=start)["content-length"] = str(len(whole))
         await send(start)
         await send({"type": "http.response.body", "body": whole})

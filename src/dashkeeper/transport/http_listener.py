@@ -42,6 +42,7 @@ class HttpListener:
                 log_level="warning",
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # nothing asks for the client's address or scheme
             )
         )
         self._address: Address | None = None

@@ -6,7 +6,6 @@ from base64 import b64encode
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 
 from dashkeeper.transport.routing import sent_path
@@ -39,14 +38,15 @@ class Reporting:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        call = self._pipeline.open(sent_path(scope), "http", Headers(scope=scope).get("x-request-id"))
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        call = self._pipeline.open(sent_path(scope), "http", given.decode("latin-1"))
         is_answered = False
 
         async def send_with_id(event: Message) -> None:
             nonlocal is_answered
             if event["type"] == "http.response.start":
                 is_answered = True
-                MutableHeaders(scope=event)["x-request-id"] = call.request_id
+                event["headers"] = [*event["headers"], (b"x-request-id", call.request_id.encode())]
             await send(event)
 
         token = _current_call.set(call)

@@ -70,7 +70,7 @@ class _Resource:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         operation = self._operations.get(scope["method"])
-        segment = scope["path_params"].get("id")
+        segment = scope.get("path_params", {}).get("id")
         registration_id = "" if segment is None else decoded_id(segment)
         if registration_id is None:
             answer = _not_found(self._pipeline)
