@@ -281,7 +281,10 @@ def test_serve_mistake_is_told_in_one_line_with_exit_code_2(empty_place: Path, m
         prepare(empty_place)
     with taken_port() as taken:
         arguments = [taken if argument == "TAKEN" else argument for argument in arguments]
-        run = dashkeeper("serve", *arguments, timeout=60, LOG_LEVEL="error", **SAFE)
+        run = dashkeeper("serve", *arguments, timeout=60, LOG_FORMAT="json", **SAFE)
+    *logged, told = run.stderr.splitlines()
     assert (run.returncode, run.stdout) == (2, "")
-    assert re.fullmatch(r"dashkeeper: [^\n]+\n", run.stderr)
-    assert word in run.stderr
+    assert told.startswith("dashkeeper: ")
+    assert word in told
+    # A server that can't start has served nobody meanwhile.
+    assert [line for line in logged if "is served on" in line or not line.startswith("{")] == []
