@@ -168,6 +168,16 @@ def test_signal_in_the_first_second_ends_a_command_in_one_line(
             assert output or told
 
 
+def test_little_is_imported_before_signals_are_handled() -> None:
+    """SIGINT ends in a traceback until then."""
+    program = "import sys, dashkeeper.__main__; print(*sys.modules)"
+    source = {"PYTHONPATH": str(Path(__file__).parent.parent / "src")}
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program], env=source, capture_output=True, text=True, check=True
+    )
+    assert {"typing", "contextlib", "asyncio"} & set(done.stdout.split()) == set()
+
+
 def test_two_first_starts_at_once_both_run_on_one_set_of_samples(
     tmp_path: Path, started: list[subprocess.Popen[Any]]
 ) -> None:
