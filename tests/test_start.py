@@ -257,6 +257,13 @@ configure_logging("info", "json"); logging.getLogger().info("half \ud83d a chara
     assert done.stderr.isascii()
 
 
+def test_warning_of_a_library_is_a_line_of_the_log(tmp_path: Path) -> None:
+    program = """import warnings; from dashkeeper.logs import configure_logging
+configure_logging("info", "json"); warnings.warn("a file that others may read")"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, check=True)
+    assert "a file that others may read" in json.loads(done.stderr)["message"]
+
+
 def test_config_prints_what_ascii_cant_say(tmp_path: Path) -> None:
     code, output, errors = run(tmp_path, ["config", "--jwt-issuer", "Zoë"], PYTHONIOENCODING="ascii")
     assert (code, errors) == (0, "")
