@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from dashkeeper import cli
 from dashkeeper.config import PREFIX
@@ -93,6 +93,15 @@ def test_config_prints_every_setting_so_that_it_can_be_read_back(here: Here) -> 
     for name, value in settings.items():
         assert values[name] == value or name == "JWT_SECRET"
     assert here.output("config", **values | {"JWT_SECRET": SECRET}) == printed
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_config_prints_a_key_so_that_it_can_be_read_back(here: Here, line_end: str) -> None:
+    key = ed25519.Ed25519PrivateKey.generate().public_key()
+    text = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    printed = here.output("config", JWT_PUBLIC_KEY=text.replace("\n", line_end))
+    (line,) = (line for line in printed.splitlines() if "PUBLIC" in line)
+    assert here.output("config", JWT_PUBLIC_KEY=line.split("=", 1)[1]) == printed
 
 
 @pytest.mark.parametrize("name", ["JWT_SECRET", "JWT_PRIVATE_KEY"])
@@ -190,6 +199,10 @@ MISTAKES: dict[str, Row] = {
     "token without project": (["token"], SAFE, None, "--project"),
     "token without key": (["token", "--project", "p"], {**SAFE, "JWT_SECRET": ""}, None, "JWT_SECRET"),
     "token without issuer": (["token", "--project", "p"], {"JWT_SECRET": SECRET}, None, "JWT_ISSUER"),
+    "token for a project of two lines": (["token", "--project", "p\nq"], SAFE, None, "--project"),
+    "purge of what is no project": (["purge", "--project", "p q", "--all"], {}, None, "--project must match"),
+    "schema of two lines": (["migrate", "--to", "1\n2"], {}, None, "migrated"),
+    ".env with a broken line": (["config"], {}, write(".env", b"DASHKEEPER_MAX_TILES 7"), "line 1"),
     "bad expiry": (["token", "--project", "p", "--expires", "soon"], SAFE, None, "--expires"),
     "dev on a public address": (["serve", "--dev", "--http-address", "0.0.0.0:0"], {}, None, "loopback"),
     "dev secret a folder": (["serve", "--dev"], {}, folder_at(".dashkeeper-dev-secret"), "dev-secret"),
@@ -268,7 +281,10 @@ def test_serve_mistake_is_told_in_one_line_with_exit_code_2(empty_place: Path, m
         prepare(empty_place)
     with taken_port() as taken:
         arguments = [taken if argument == "TAKEN" else argument for argument in arguments]
-        run = dashkeeper("serve", *arguments, timeout=60, LOG_LEVEL="error", **SAFE)
+        run = dashkeeper("serve", *arguments, timeout=60, LOG_FORMAT="json", **SAFE)
+    *logged, told = run.stderr.splitlines()
     assert (run.returncode, run.stdout) == (2, "")
-    assert re.fullmatch(r"dashkeeper: [^\n]+\n", run.stderr)
-    assert word in run.stderr
+    assert told.startswith("dashkeeper: ")
+    assert word in told
+    # A server that can't start has served nobody meanwhile.
+    assert [line for line in logged if "is served on" in line or not line.startswith("{")] == []

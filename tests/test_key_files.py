@@ -19,10 +19,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from dashkeeper.config import PREFIX, load_settings
+from dashkeeper.config import PREFIX, Settings, load_settings
 from dashkeeper.errors import ConfigError
+from dashkeeper.tokens import make_token
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 KEY = rsa.generate_private_key(65537, 2048)
@@ -179,3 +181,24 @@ def test_key_file_that_this_user_may_not_read_is_told_so(tmp_path: Path, setting
 def test_key_of_white_space_alone_is_none(value: str) -> None:
     settings = load_settings(jwt_public_key=value, jwt_private_key=value, jwt_secret=value)
     assert (settings.jwt_public_key, settings.jwt_private_key, settings.jwt_secret) == (None, None, None)
+
+
+def test_key_file_that_vanishes_after_it_was_checked_is_told_by_its_setting(tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    also = {"jwt_issuer": "https://issuer", "jwt_audience": "dashkeeper"}
+    asked: dict[str, Any] = {
+        "subject": "s",
+        "projects": ["p"],
+        "scope": "dashboards:read",
+        "expires": dt.timedelta(hours=1),
+    }
+    uses: list[tuple[str, str, Callable[[Settings], object]]] = [
+        ("jwt_public_key", PUBLIC, Settings.token_rules),
+        ("jwt_private_key", PRIVATE, lambda settings: make_token(settings, **asked)),
+    ]
+    for setting, text, use in uses:
+        path.write_text(text)
+        settings = load_settings(**{setting: str(path)}, **also)
+        path.unlink()
+        with pytest.raises(ConfigError, match=rf"^{PREFIX}{setting.upper()}: there is no such file"):
+            use(settings)

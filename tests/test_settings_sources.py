@@ -113,6 +113,28 @@ def test_file_of_settings_may_begin_with_a_byte_order_mark(empty_place: Path) ->
     assert load_settings().max_tiles == 7
 
 
+BROKEN_LINES = ("MAX_TILES 7", "MAX_TILES: 7", "=7", "JWT_ISSUER='https://issuer")
+
+
+@pytest.mark.parametrize("line", BROKEN_LINES)
+def test_line_of_the_file_that_is_no_setting_is_refused_by_its_number(empty_place: Path, line: str) -> None:
+    (empty_place / ".env").write_text(f"# ours\n\nOTHER=x\n{line}\n")
+    with pytest.raises(ConfigError, match=r"^\.env can't be read: line 4 is not NAME=value") as refusal:
+        load_settings()
+    assert line not in str(refusal.value)
+
+
+def test_name_without_a_value_in_the_file_is_refused(empty_place: Path) -> None:
+    (empty_place / ".env").write_text("OTHER\nDASHKEEPER_REQUIRE_ETAG\n")
+    with pytest.raises(ConfigError, match=r"^DASHKEEPER_REQUIRE_ETAG stands in \.env without =: write"):
+        load_settings()
+
+
+def test_folder_called_as_the_file_is_let_be(empty_place: Path) -> None:
+    (empty_place / ".env").mkdir()
+    assert load_settings() == Settings()  # pyright: ignore[reportCallIssue] # all have defaults
+
+
 def test_setting_that_is_not_utf8_is_refused_by_its_name() -> None:
     for name in Settings.model_fields:
         with pytest.raises(ConfigError, match=rf"^{PREFIX}{name.upper()}: must be text in UTF-8$"):

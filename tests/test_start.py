@@ -168,6 +168,16 @@ def test_signal_in_the_first_second_ends_a_command_in_one_line(
             assert output or told
 
 
+def test_little_is_imported_before_signals_are_handled() -> None:
+    """SIGINT ends in a traceback until then."""
+    program = "import sys, dashkeeper.__main__; print(*sys.modules)"
+    source = {"PYTHONPATH": str(Path(__file__).parent.parent / "src")}
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program], env=source, capture_output=True, text=True, check=True
+    )
+    assert {"typing", "contextlib", "asyncio"} & set(done.stdout.split()) == set()
+
+
 def test_two_first_starts_at_once_both_run_on_one_set_of_samples(
     tmp_path: Path, started: list[subprocess.Popen[Any]]
 ) -> None:
@@ -245,6 +255,13 @@ configure_logging("info", "json"); logging.getLogger().info("half \ud83d a chara
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, check=True)
     assert json.loads(done.stderr)["message"] == "half ? a character, a whole 😀"
     assert done.stderr.isascii()
+
+
+def test_warning_of_a_library_is_a_line_of_the_log(tmp_path: Path) -> None:
+    program = """import warnings; from dashkeeper.logs import configure_logging
+configure_logging("info", "json"); warnings.warn("a file that others may read")"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, check=True)
+    assert "a file that others may read" in json.loads(done.stderr)["message"]
 
 
 def test_config_prints_what_ascii_cant_say(tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
-"""Where `dashkeeper` and `python -m dashkeeper` begin: what comes before the imports, which take a second."""
+"""Where `dashkeeper` and `python -m dashkeeper` begin: what comes before the imports, which take a second.
+
+Until signals are handled, SIGINT ends in a traceback: so nothing is imported here that takes long, as
+`typing` does.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, cast
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from io import TextIOWrapper
     from types import FrameType
@@ -44,13 +47,16 @@ def _open_streams() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115 # a number, for good
     # A setting may hold what ASCII can't say.
-    cast("TextIOWrapper", sys.stdout).reconfigure(errors="backslashreplace")
+    stdout: TextIOWrapper = sys.stdout  # type: ignore[assignment] # whoever started us gave no other
+    stdout.reconfigure(errors="backslashreplace")
 
 
 def _end(number: int, _: FrameType | None) -> None:
     """End at once: whatever isn't committed was never acknowledged. Whoever waits is told by which signal."""
-    with contextlib.suppress(OSError):
+    try:  # noqa: SIM105 # contextlib may be half imported
         os.write(2, f"dashkeeper: stopped by {signal.Signals(number).name} before it was done\n".encode())
+    except OSError:  # nobody listens
+        pass
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
     os._exit(128 + number)  # the first process of a container outlives its signals

@@ -18,6 +18,7 @@ import typer
 import uvloop
 from sqlalchemy.exc import DatabaseError
 
+from dashkeeper.auth import PROJECT_ID
 from dashkeeper.config import PREFIX, Settings, load_settings, parse_duration
 from dashkeeper.dev import SECRET_FILE, add_samples, dev_settings, greeting
 from dashkeeper.errors import ConfigError, DashkeeperError
@@ -159,6 +160,8 @@ def purge(
     settings = load_settings(**flags)
     if bool(project) != everything:
         raise ConfigError("to erase a project give both: --project ID --all")
+    if project and not PROJECT_ID.fullmatch(project):
+        raise ConfigError(f"--project must match {PROJECT_ID.pattern}")
     _print(asyncio.run(_purge(settings, project)))
 
 
@@ -269,10 +272,10 @@ def _without_values(words: str) -> str:
 def _refuse_database(cause: BaseException | None) -> NoReturn:
     """Tell in one line what a driver said."""
     told = str(getattr(cause, "orig", None) or cause) or type(cause).__name__
-    _refuse(f"the database can't be used: {' '.join(told.split())}: see {PREFIX}DATABASE_URL")
+    _refuse(f"the database can't be used: {told}: see {PREFIX}DATABASE_URL")
 
 
 def _refuse(problem: str) -> NoReturn:
     with contextlib.suppress(OSError):  # nobody listens
-        sys.stderr.write(f"dashkeeper: {problem}\n")
+        sys.stderr.write(f"dashkeeper: {' '.join(problem.split())}\n")  # one line, whatever it repeats
     sys.exit(2)

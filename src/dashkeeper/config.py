@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import re
 import socket
 from dataclasses import dataclass
 from datetime import timedelta
-from difflib import get_close_matches
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from dotenv import dotenv_values
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -34,11 +32,10 @@ from dashkeeper.keys import (
     public_key_algorithms,
     secret_algorithms,
 )
+from dashkeeper.variables import PREFIX, read_variables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-PREFIX = "DASHKEEPER_"
+    from collections.abc import Generator, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +105,10 @@ def format_duration(duration: timedelta) -> str:
     return f"{seconds // _SECONDS[unit]}{unit}"
 
 
+def _on_one_line(key: str | None) -> str | None:
+    return " ".join(key.split()) if key and "-----BEGIN" in key else key
+
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
 OptionalAddress = Annotated[
     Address | None,
@@ -115,6 +116,15 @@ OptionalAddress = Annotated[
     PlainSerializer(lambda value: str(value or "off")),
 ]
 CommaList = Annotated[list[str], BeforeValidator(_split), PlainSerializer(",".join)]
+
+
+@contextlib.contextmanager
+def naming(setting: str) -> Generator[None]:
+    """Make of a ValueError the ConfigError of a setting: a file may be another than when it was checked."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(f"{PREFIX}{setting}: {error}") from error
 
 
 class Settings(BaseModel):
@@ -138,7 +148,7 @@ class Settings(BaseModel):
     jwt_secret: SecretStr | None = Field(
         None, description="shared secret that signs tokens (HS256, HS384, HS512)"
     )
-    jwt_public_key: str | None = Field(
+    jwt_public_key: Annotated[str | None, PlainSerializer(_on_one_line)] = Field(
         None, description="public key that tokens verify with: PEM text or a file"
     )
     jwt_private_key: SecretStr | None = Field(
@@ -247,8 +257,9 @@ class Settings(BaseModel):
             key: Any = self.jwt_secret.get_secret_value()
             possible = secret_algorithms(key)
         elif self.jwt_public_key:
-            key = load_public_key(self.jwt_public_key)
-            possible = public_key_algorithms(key)
+            with naming("JWT_PUBLIC_KEY"):
+                key = load_public_key(self.jwt_public_key)
+                possible = public_key_algorithms(key)
         else:
             raise ConfigError(
                 f"no key to verify tokens with: set {PREFIX}JWT_SECRET or {PREFIX}JWT_PUBLIC_KEY"
@@ -279,22 +290,6 @@ class Settings(BaseModel):
         return self.jwt_algorithms or possible[:1]
 
 
-# https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
-_SERVICE_LINK = re.compile(
-    rf"{PREFIX}(?:[A-Z0-9_]+_)?"
-    r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
-)
-_SERVICE_URL = re.compile(rf"{PREFIX}(?:[A-Z0-9_]+_)?PORT=(?:tcp|udp|sctp)://.*")
-
-
-def _is_service_link(name: str, value: str | None) -> bool:
-    """Whether Kubernetes made this variable, for a service called `dashkeeper` or `dashkeeper-...`.
-
-    `..._PORT` may as well be a mistaken setting: its value tells.
-    """
-    return bool(_SERVICE_LINK.fullmatch(name) or _SERVICE_URL.fullmatch(f"{name}={value}"))
-
-
 def load_settings(**flags: Any) -> Settings:
     """Return the settings: flags before the environment before `.env` before defaults.
 
@@ -304,47 +299,9 @@ def load_settings(**flags: Any) -> Settings:
         ConfigError: If a setting is unknown or wrong.
     """
     try:
-        from_file = dotenv_values(".env", encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f".env can't be read: {error}: it must be a text file in UTF-8") from error
-    from_flags = {f"{PREFIX}{name.upper()}": value for name, value in flags.items()}
-    try:
-        return Settings(**_named(from_file) | _named(os.environ) | _named(from_flags))
+        return Settings(**read_variables(flags, Settings.model_fields))  # pyright: ignore[reportArgumentType] # texts
     except ValidationError as error:
         raise ConfigError("; ".join(_in_words(problem) for problem in error.errors())) from error
-
-
-def _named(variables: Mapping[str, str | None]) -> dict[str, Any]:
-    """Return those of our variables that are set, by the names of their settings.
-
-    Raises:
-        ConfigError: If one is unknown.
-    """
-    named: dict[str, Any] = {}
-    for variable, value in variables.items():
-        if not variable.upper().startswith(PREFIX) or _is_service_link(variable, value):
-            continue
-        name = variable[len(PREFIX) :].lower()
-        if name not in Settings.model_fields:
-            raise _unknown(variable)
-        if re.search(r"[\ud800-\udfff]", value or ""):  # what Python makes of other bytes
-            raise ConfigError(f"{variable.upper()}: must be text in UTF-8")
-        if text := (value or "").strip():
-            named[name] = text
-    return named
-
-
-def _unknown(variable: str) -> ConfigError:
-    """Make the error of a variable that is no setting; shows none of a value that ran into its name."""
-    name = re.split(r"\W", variable, maxsplit=1)[0]
-    known = [f"{PREFIX}{field.upper()}" for field in Settings.model_fields]
-    if name != variable:
-        return ConfigError(f"{name} is followed by another sign than =: write NAME=value")
-    near = get_close_matches(name.upper(), known, 1)
-    advice = f"did you mean {near[0]}?" if near else "unset it"
-    return ConfigError(
-        f"{name} is not a setting of this version: {advice} (`dashkeeper serve --help` lists all)"
-    )
 
 
 def _in_words(problem: Any) -> str:

@@ -18,6 +18,7 @@ def configure_logging(level: str, style: Literal["text", "json"] | None) -> None
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JSONFormatter() if style == "json" else _TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)  # asyncpg's, of a passfile: lines of the log, as all else
     # grpcio logs headers that aren't text as they are, a token among them.
     logging.getLogger("grpc._cython.cygrpc").addFilter(_is_not_about_a_header)
     logging.getLogger("alembic").setLevel(max(logging.WARNING, logging.getLogger().level))

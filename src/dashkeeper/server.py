@@ -109,8 +109,6 @@ class Server:
             if self._settings.reflection:
                 self._add_reflection(self._grpc)
             self.grpc_address = self._grpc.bind(address, f"{PREFIX}GRPC_ADDRESS")
-            await self._grpc.start()
-            log.info("gRPC is served on %s", self.grpc_address)
         if (address := self._settings.http_address) is not None:
             application = http_application(
                 self.pipeline, self.health, cors_origins=self._settings.cors_origins
@@ -121,6 +119,11 @@ class Server:
                 request_timeout=self._settings.request_timeout,
             )
             self.http_address = self._http.bind(address, f"{PREFIX}HTTP_ADDRESS")
+        # Both addresses are ours: a start that fails has served nobody.
+        if self._grpc is not None:
+            await self._grpc.start()
+            log.info("gRPC is served on %s", self.grpc_address)
+        if self._http is not None:
             await self._http.start()
             log.info("HTTP is served on %s", self.http_address)
         self._chores = [

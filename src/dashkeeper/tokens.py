@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jwt
 
 from dashkeeper.auth import ORGANISATION_ID, PROJECT_ID, READ, SUBJECT, WRITE
-from dashkeeper.config import PREFIX
+from dashkeeper.config import PREFIX, naming
 from dashkeeper.errors import ConfigError
 from dashkeeper.keys import load_private_key, public_key_algorithms, secret_algorithms
 
@@ -41,7 +41,7 @@ def make_token(
         raise ConfigError("--subject must be 1 to 255 characters without control characters")
     for project in projects:
         if project != "*" and not PROJECT_ID.fullmatch(project):
-            raise ConfigError(f'--project "{project}" must match [A-Za-z0-9][A-Za-z0-9_-]{{0,63}}, or be *')
+            raise ConfigError(f"--project must match {PROJECT_ID.pattern}, or be *")
     for organisation in organisations:
         if not ORGANISATION_ID.fullmatch(organisation):
             raise ConfigError("--organisation must be 1 to 128 characters without control characters")
@@ -67,8 +67,9 @@ def make_token(
         key: Any = settings.jwt_secret.get_secret_value()
         possible = secret_algorithms(key)
     elif settings.jwt_private_key:
-        key = load_private_key(settings.jwt_private_key.get_secret_value())
-        possible = public_key_algorithms(key.public_key())
+        with naming("JWT_PRIVATE_KEY"):
+            key = load_private_key(settings.jwt_private_key.get_secret_value())
+            possible = public_key_algorithms(key.public_key())
     else:
         raise ConfigError(f"no key to sign with: set {PREFIX}JWT_SECRET or {PREFIX}JWT_PRIVATE_KEY")
     return jwt.encode(claims, key, algorithm=settings.algorithms(possible)[0])
