@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from dashkeeper.errors import DashkeeperError
-from dashkeeper.gen.google.rpc.error_details_pb import BadRequest
 from dashkeeper.gen.registrations.v1.chart_pb import Chart
 from dashkeeper.gen.registrations.v1.content_pb import DashboardContent
 from dashkeeper.gen.registrations.v1.contents_pb import UpdateContentRequest
 from dashkeeper.gen.registrations.v1.registration_pb import DashboardRegistration, Scope
+from dashkeeper.paths import written
 from dashkeeper.strict_json import dump
 from dashkeeper.transport.rest import form, writer
 from dashkeeper.transport.rest.reader import read
@@ -61,9 +61,7 @@ def read_content(content: object) -> DashboardContent:
 def problems(body: object, message: type[Message] = DashboardContent) -> dict[str, str]:
     with pytest.raises(DashkeeperError) as caught:
         read(body if isinstance(body, bytes) else json.dumps(body).encode(), message)
-    found = [detail.value() for detail in caught.value.details]
-    bad = next(one for one in found if isinstance(one, BadRequest))
-    return {one.field: one.description for one in bad.field_violations}
+    return {written(path): description for path, description in caught.value.violations}
 
 
 @pytest.mark.parametrize("name", ["registrations-content", "registrations-content-radar"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from dashkeeper.gen.dashboards.v1 import changes_pb as dashboards
 from dashkeeper.gen.dashboards.v1.upsert_pb import UpsertRequest
 from dashkeeper.gen.registrations.v1 import changes_pb as registrations
 from dashkeeper.gen.registrations.v1.contents_pb import UpdateContentRequest
+from dashkeeper.paths import Key, Path
 from dashkeeper.services import contents, places, tiles
 
 if TYPE_CHECKING:
@@ -24,14 +24,12 @@ if TYPE_CHECKING:
 _FULLY_REPORTED_ITEMS = 2_000
 """Reporting all that is wrong takes some 50 µs an item: of a larger request, only the first is told."""
 
-_MAX_KEY_LENGTH = 100
-
 _FIELDS_OF_RULES = {
-    "update.name": "name",
-    "upsert.name": "name",
-    "update.title": "title",
-    "list.segment_id": "segment_id",
-    "list.builder_id": "builder_id",
+    "update.name": ("name",),
+    "upsert.name": ("name",),
+    "update.title": ("title",),
+    "list.segment_id": ("segment_id",),
+    "list.builder_id": ("builder_id",),
 }
 """Rules of a whole request, which has no path: the field that each is about."""
 
@@ -68,7 +66,7 @@ def validate(request: Message) -> None:
         # A value that a rule can't even be evaluated for, such as an enum's number beyond 32 bits.
         # The plain rules above name the known ones; what is left is a bad request all the same.
         if not violations:
-            violations = [Violation("", f"a rule can't be evaluated for this request: {error}")]
+            violations = [Violation((), f"a rule can't be evaluated for this request: {error}")]
     if violations:
         raise InvalidRequestError.of(violations[:MAX_VIOLATIONS])
 
@@ -85,7 +83,7 @@ def _code_rules(request: Message) -> Iterator[Violation]:
         case registrations.UpdateRequest():
             yield from places.repetitions(request.scopes, request.segment_ids, request.builder_ids)
         case UpdateContentRequest(content=content) if content is not None:
-            yield from contents.problems(content, "content")
+            yield from contents.problems(content, ("content",))
         case _:
             pass
 
@@ -114,16 +112,14 @@ def _in_words(violation: protovalidate.Violation) -> Violation:
     text = proto.message or proto.rule_id
     if proto.rule_id == "string.pattern":
         text = _PATTERNS_IN_WORDS.get(violation.rule_value, text)
-    return Violation(_path(proto.field) or _FIELDS_OF_RULES.get(proto.rule_id, ""), text)
+    return Violation(_path(proto.field) or _FIELDS_OF_RULES.get(proto.rule_id, ()), text)
 
 
-def _path(field: protovalidate.FieldPathPb | None) -> str:
-    """Write a field's path as `tiles[3].position.w` or `labels["team"]`."""
-    path = ""
+def _path(field: protovalidate.FieldPathPb | None) -> Path:
+    path: list[str | int] = []
     for element in field.elements if field is not None else ():
-        path += f".{element.field_name}" if path else element.field_name
+        path.append(element.field_name)
         if element.subscript is not None:
-            key = element.subscript.value
-            key = key[:_MAX_KEY_LENGTH] if isinstance(key, str) else key
-            path += f"[{json.dumps(key, ensure_ascii=False)}]"
-    return path
+            subscript = element.subscript.value
+            path.append(Key(subscript) if isinstance(subscript, str) else subscript)
+    return tuple(path)

@@ -199,7 +199,7 @@ class Dashboards:
     def _check_tiles(self, tiles: Sequence[Tile]) -> None:
         if len(tiles) > self._limits.max_tiles:
             description = f"holds {len(tiles)} tiles: at most {self._limits.max_tiles} are kept"
-            raise InvalidRequestError.of([Violation("tiles", description)])
+            raise InvalidRequestError.of([Violation(("tiles",), description)])
 
 
 def _sort_value(dashboard: Dashboard, column: str) -> str | int:

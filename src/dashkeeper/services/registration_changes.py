@@ -110,7 +110,7 @@ class RegistrationChanges:
             description = (
                 "is not a content of this registration: leave it out, or take one that ListContents gives"
             )
-            raise InvalidRequestError.of([Violation("dashboard_content_id", description)])
+            raise InvalidRequestError.of([Violation(("dashboard_content_id",), description)])
         wrapper = None
         if names_older and stored.restored is not None:
             wrapper = self._wrapped(stored.restored.content, current, request.change_message)

@@ -138,7 +138,7 @@ def _joined(scope: Scope) -> dict[str, str]:
 
 def _header_problems(headers: Mapping[str, str], protocol: str) -> list[Violation]:
     return [
-        Violation(name, f"{rule}, sent once")
+        Violation((name,), f"{rule}, sent once")
         for name, (pattern, rule) in _PROTOCOL_HEADERS[protocol].items()
         if name in headers and not pattern.fullmatch(headers[name])
     ]
@@ -166,18 +166,18 @@ def _query_problems(query: bytes) -> list[Violation]:
         raise _unsupported("the parameter encoding must be json or proto")
     counts = Counter(name for name, _ in sent)
     known = ("encoding", "message", "compression", *_PARAMETERS)
-    problems = [Violation(name, "must be given once") for name in known if counts[name] > 1]
+    problems = [Violation((name,), "must be given once") for name in known if counts[name] > 1]
     problems += [
-        Violation(name, rule)
+        Violation((name,), rule)
         for name, (allowed, rule) in _PARAMETERS.items()
         if counts[name] == 1 and values[name] not in allowed
     ]
     if values.get("compression") == "":
-        problems.append(Violation("compression", "must be gzip or identity, or left out"))
+        problems.append(Violation(("compression",), "must be gzip or identity, or left out"))
     if "message" not in values:
-        problems.append(Violation("message", "must be given"))
+        problems.append(Violation(("message",), "must be given"))
     elif values.get("base64") == "1" and not _is_base64(values["message"]):
-        problems.append(Violation("message", "must be URL-safe base64 (RFC 4648 §5), with base64=1"))
+        problems.append(Violation(("message",), "must be URL-safe base64 (RFC 4648 §5), with base64=1"))
     return problems
 
 

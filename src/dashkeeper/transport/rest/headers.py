@@ -7,7 +7,8 @@ import uuid
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from dashkeeper.errors import InvalidRequestError, Violation
+from dashkeeper.errors import Violation
+from dashkeeper.transport.rest.paths import InOwnTermsError
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
@@ -34,7 +35,7 @@ def tags(headers: Headers, name: str) -> Tags | None:
     """Return the tags in a header, None if it isn't there.
 
     Raises:
-        InvalidRequestError: If it is malformed.
+        InOwnTermsError: If it is malformed.
     """
     values = headers.getlist(name)
     if not values:
@@ -70,7 +71,7 @@ def change_message(headers: Headers) -> str:
     """Return what X-Change-Message says: percent-encoded UTF-8.
 
     Raises:
-        InvalidRequestError: If it is malformed.
+        InOwnTermsError: If it is malformed.
     """
     values = headers.getlist("x-change-message")
     try:
@@ -85,7 +86,7 @@ def request_id(headers: Headers) -> str:
     """Return the UUID in Idempotency-Key, bare or in double quotes; empty if there is none.
 
     Raises:
-        InvalidRequestError: If it isn't one.
+        InOwnTermsError: If it isn't one.
     """
     values = headers.getlist("idempotency-key")
     if not values:
@@ -100,9 +101,9 @@ def request_id(headers: Headers) -> str:
         raise _invalid("Idempotency-Key", "must be sent once, and be a UUID") from error
 
 
-def _malformed(name: str) -> InvalidRequestError:
+def _malformed(name: str) -> InOwnTermsError:
     return _invalid(name, 'must be * or a list of entity tags such as "abc"')
 
 
-def _invalid(name: str, description: str) -> InvalidRequestError:
-    return InvalidRequestError.of([Violation(name, description)])
+def _invalid(name: str, description: str) -> InOwnTermsError:
+    return InOwnTermsError.of([Violation((name,), description)])

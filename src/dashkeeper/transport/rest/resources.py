@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from protobuf.wkt import FieldMask
 
-from dashkeeper.errors import InvalidRequestError, NotFoundError, Violation
+from dashkeeper.errors import NotFoundError, Violation
 from dashkeeper.gen.registrations.v1.changes_pb import CreateRequest, DeleteRequest, UpdateRequest
 from dashkeeper.gen.registrations.v1.content_pb import DashboardContent
 from dashkeeper.gen.registrations.v1.contents_pb import GetContentRequest, UpdateContentRequest
@@ -17,6 +17,7 @@ from dashkeeper.gen.registrations.v1.registrations_pb import GetRequest, ListReq
 from dashkeeper.services.registration_states import missing
 from dashkeeper.services.writes import check_etag
 from dashkeeper.transport.rest import form, headers
+from dashkeeper.transport.rest.paths import InOwnTermsError
 from dashkeeper.transport.rest.reader import read
 from dashkeeper.transport.rest.writer import write
 
@@ -69,7 +70,7 @@ async def list_registrations(exchange: Exchange) -> Answer:
     query = exchange.query
     max_results = query.get("max_results", DEFAULT_RESULTS)
     if not 1 <= max_results <= MAX_RESULTS:
-        raise InvalidRequestError.of([Violation("max_results", f"must be from 1 to {MAX_RESULTS}")])
+        raise InOwnTermsError.of([Violation(("max_results",), f"must be from 1 to {MAX_RESULTS}")])
     request = ListRequest(
         organisation_id=query.get("organisation_id", ""),
         community_id=query.get("community_id", ""),
@@ -143,9 +144,8 @@ async def update_registration(exchange: Exchange) -> Answer:
     given = read(exchange.body, DashboardRegistration, mandatory=form.WRITABLE, ignored=form.READ_ONLY)
     asked = exchange.query.get("organisation_id")
     if asked is not None and given.organisation_id and asked != given.organisation_id:
-        raise InvalidRequestError.of(
-            [Violation("organisation_id", "is another one in the query than in the body: send one of them")]
-        )
+        description = "is another one in the query than in the body: send one of them"
+        raise InOwnTermsError.of([Violation(("organisation_id",), description)])
     current = await _current(exchange, needed=bool(given.organisation_id or given.community_id))
     if current is not None:
         _check_fixed(given, current)
@@ -194,7 +194,7 @@ async def update_content(exchange: Exchange) -> Answer:
     content = read(exchange.body, DashboardContent)
     condition = headers.tags(exchange.headers, _IF_NONE_MATCH)
     if condition is not None and not condition.any:
-        raise InvalidRequestError.of([Violation(_IF_NONE_MATCH, "must be * here")])
+        raise InOwnTermsError.of([Violation((_IF_NONE_MATCH,), "must be * here")])
     current = await _current(exchange)
     etag = _etag(exchange, current and current.dashboard_content_id)
     reply = await exchange.perform(
@@ -260,7 +260,7 @@ def _etag(exchange: Exchange, current: str | None) -> str:
         return headers.NEVER if current == "" else ""
     if len(tags.strong) > 1 and headers.request_id(exchange.headers):
         # Repeated, it would be resolved otherwise, and be another request.
-        raise InvalidRequestError.of([Violation(_IF_MATCH, "must hold one tag beside Idempotency-Key")])
+        raise InOwnTermsError.of([Violation((_IF_MATCH,), "must hold one tag beside Idempotency-Key")])
     if current and current in tags.strong:
         return current
     return headers.own(tags.strong[0]) if tags.strong else headers.NEVER
@@ -269,7 +269,7 @@ def _etag(exchange: Exchange, current: str | None) -> str:
 def _refuse_if_none_match(exchange: Exchange) -> None:
     if headers.tags(exchange.headers, _IF_NONE_MATCH) is not None:
         description = "is only for reading, and for PUT of a content: use If-Match"
-        raise InvalidRequestError.of([Violation(_IF_NONE_MATCH, description)])
+        raise InOwnTermsError.of([Violation((_IF_NONE_MATCH,), description)])
 
 
 def _check_organisation(exchange: Exchange, organisation_id: str) -> None:
@@ -280,9 +280,9 @@ def _check_organisation(exchange: Exchange, organisation_id: str) -> None:
 
 def _check_fixed(given: DashboardRegistration, current: DashboardRegistration) -> None:
     problems = [
-        Violation(name, "was fixed when the registration was created: send it as it is, or leave it out")
+        Violation((name,), "was fixed when the registration was created: send it as it is, or leave it out")
         for name in sorted(form.FIXED)
         if getattr(given, name) and getattr(given, name) != getattr(current, name)
     ]
     if problems:
-        raise InvalidRequestError.of(problems)
+        raise InOwnTermsError.of(problems)
