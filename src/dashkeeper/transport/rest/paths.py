@@ -11,7 +11,7 @@ from dashkeeper.errors import InvalidRequestError
 from dashkeeper.gen.registrations.v1.filter_pb import DimensionFilterList
 from dashkeeper.gen.registrations.v1.registrations_connect import RegistrationsService
 from dashkeeper.gen.registrations.v1.source_pb import OtqlSource
-from dashkeeper.transport.rest import form
+from dashkeeper.transport.rest import dialect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,12 +33,12 @@ PARAMETERS: Mapping[str, str] = {
 """What stands for a field of a request, where it isn't the parameter or key of the same name."""
 
 _KEYS: Mapping[tuple[str, str], str] = {
-    **{(form.DATASET, node): "" for node in (*form.NODE_TYPES, "other")},
-    **{(form.CHART, options): "options" for options in form.OPTIONS.values()},
-    (form.DATASET, "node"): "type",
-    (form.OTHER_SOURCE, "json"): "",
-    (form.QUERY_FRAGMENT, "text"): "fragment",
-    (form.QUERY_FRAGMENT, "filters"): "fragment",
+    **{(dialect.DATASET, node): "" for node in (*dialect.NODE_TYPES, "other")},
+    **{(dialect.CHART, options): "options" for options in dialect.OPTIONS.values()},
+    (dialect.DATASET, "node"): "type",
+    (dialect.OTHER_SOURCE, "json"): "",
+    (dialect.QUERY_FRAGMENT, "text"): "fragment",
+    (dialect.QUERY_FRAGMENT, "filters"): "fragment",
     (DimensionFilterList.desc().type_name, "filters"): "",
     (OtqlSource.desc().type_name, "query"): "query_id",
 }
@@ -83,7 +83,7 @@ def _step(at: DescMessage, name: str) -> tuple[str, DescMessage | None]:
     inner = message_of(field) if field is not None else None
     if at.type_name in _REQUESTS:
         return PARAMETERS.get(name, name), inner
-    return _KEYS.get((at.type_name, name), name if field is None else form.key(field)), inner
+    return _KEYS.get((at.type_name, name), name if field is None else dialect.key(field)), inner
 
 
 @cache
@@ -99,7 +99,7 @@ def _constants() -> Mapping[str, str]:
 
     add(RegistrationsService.desc().file)
     return {
-        value.name: f'"{form.words(enum)[value.number]}"'
+        value.name: f'"{dialect.words(enum)[value.number]}"'
         for file in files.values()
         for enum in file.enums
         for value in enum.values

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from protobuf import DescFieldValueEnum, DescFieldValueScalar, ScalarType
 
 from dashkeeper.errors import Violation
-from dashkeeper.transport.rest import form
+from dashkeeper.transport.rest import dialect
 from dashkeeper.transport.rest.paths import InOwnTermsError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _value(text: str, field: DescField) -> tuple[Any, str]:
         return None, "must not be empty: leave it out"
     match field.value:
         case DescFieldValueEnum():
-            allowed = form.allowed_words(field)
+            allowed = dialect.allowed_words(field)
             found = [number for number, word in allowed.items() if word.lower() == text.lower()]
             return (found[0], "") if found else (None, f"must be one of {', '.join(allowed.values())}")
         case DescFieldValueScalar(scalar=ScalarType.BOOL):

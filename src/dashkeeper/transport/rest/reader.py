@@ -24,7 +24,7 @@ from dashkeeper.gen.registrations.v1.filter_pb import DimensionFilterList, Query
 from dashkeeper.gen.registrations.v1.source_pb import OtherSource
 from dashkeeper.services.contents import FRAGMENT_NAMES, NODE_NAMES, folded
 from dashkeeper.strict_json import MAX_INTEGER, StrictJSONError, Verbatim, dump, parse
-from dashkeeper.transport.rest import form
+from dashkeeper.transport.rest import dialect
 from dashkeeper.transport.rest.paths import InOwnTermsError
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=Message)
 
 _MAX_SHOWN = 100
-_CHART_FIELDS = form.fields(Chart.desc())
-_FRAGMENT_FIELDS = form.fields(QueryFragment.desc())
-_DATASET_FIELDS = form.fields(Dataset.desc())
+_CHART_FIELDS = dialect.fields(Chart.desc())
+_FRAGMENT_FIELDS = dialect.fields(QueryFragment.desc())
+_DATASET_FIELDS = dialect.fields(Dataset.desc())
 _SERIES_TITLE = _DATASET_FIELDS["series_title"]
-_FILTERS = form.fields(DimensionFilterList.desc())["filters"]
+_FILTERS = dialect.fields(DimensionFilterList.desc())["filters"]
 
 
 def read(
@@ -76,7 +76,7 @@ def read(
         result = reader.message(value, desc, ())
     else:
         result = message()
-        fields = {key: field for key, field in form.fields(desc).items() if key not in ignored}
+        fields = {key: field for key, field in dialect.fields(desc).items() if key not in ignored}
         if reader.is_object(value, ()):
             reader.fill(result, fields, value, mandatory or (), (), ignored)
     if reader.problems:
@@ -95,14 +95,14 @@ class _Reader:
         if not self.is_object(value, path):
             return result
         match desc.type_name:
-            case form.DATASET:
+            case dialect.DATASET:
                 return self._dataset(value, path)
-            case form.CHART:
+            case dialect.CHART:
                 return self._chart(value, path)
-            case form.QUERY_FRAGMENT:
+            case dialect.QUERY_FRAGMENT:
                 return self._query_fragment(value, path)
             case _:
-                self.fill(result, form.fields(desc), value, form.mandatory(desc), path)
+                self.fill(result, dialect.fields(desc), value, dialect.mandatory(desc), path)
                 return result
 
     def fill(
@@ -148,14 +148,14 @@ class _Reader:
 
     def _chart(self, value: dict[str, Any], path: Path) -> Message:
         chart = Chart()
-        self.fill(chart, _BASE_OF_CHART, value, form.mandatory(Chart.desc()), path, ignored=("options",))
+        self.fill(chart, _BASE_OF_CHART, value, dialect.mandatory(Chart.desc()), path, ignored=("options",))
         if (options := value.get("options", _ABSENT)) is _ABSENT:
             return chart
         path = (*path, "options")
         if options is None:
             self._problem(path, "must not be null: leave it out")
-        elif chart.type in form.OPTIONS:  # else the type is at fault, and that is said
-            field = _CHART_FIELDS[form.OPTIONS[chart.type]]
+        elif chart.type in dialect.OPTIONS:  # else the type is at fault, and that is said
+            field = _CHART_FIELDS[dialect.OPTIONS[chart.type]]
             chart[field] = self._field(options, field, path)
         return chart
 
@@ -179,7 +179,12 @@ class _Reader:
             )
         inner = desc.type()
         self.fill(
-            inner, form.fields(desc), value, form.mandatory(desc), path, ignored=("type", "series_title")
+            inner,
+            dialect.fields(desc),
+            value,
+            dialect.mandatory(desc),
+            path,
+            ignored=("type", "series_title"),
         )
         dataset[node] = inner
         return dataset
@@ -187,7 +192,7 @@ class _Reader:
     def _other_source(self, dataset: Dataset, name: str, value: dict[str, Any], path: Path) -> Dataset:
         """Keep a data source that this API doesn't know as it is, keys in their order, numbers as written."""
         if "sources" in value:
-            known = ", ".join(form.TRANSFORMATIONS.values())
+            known = ", ".join(dialect.TRANSFORMATIONS.values())
             self._problem(
                 (*path, "type"),
                 f'"{_shown(name)}" is not a transformation, and has sources: use {known}',
@@ -200,7 +205,7 @@ class _Reader:
 
     def _query_fragment(self, value: dict[str, Any], path: Path) -> Message:
         fragment = QueryFragment()
-        mandatory = (*form.mandatory(QueryFragment.desc()), "fragment")
+        mandatory = (*dialect.mandatory(QueryFragment.desc()), "fragment")
         self.fill(fragment, _BASE_OF_FRAGMENT, value, mandatory, path, ignored=("fragment",))
         fragment.type = FRAGMENT_NAMES.get(folded(fragment.type), fragment.type)
         what, path = value.get("fragment", _ABSENT), (*path, "fragment")
@@ -231,7 +236,7 @@ class _Reader:
                 ]
                 return [item for item in items if item is not None]
             case DescFieldValueScalar(scalar=scalar):
-                if (field.parent.type_name, field.name) in form.NUMBER_OR_TEXT and _is_integer(value):
+                if (field.parent.type_name, field.name) in dialect.NUMBER_OR_TEXT and _is_integer(value):
                     number = self._number(value, path)
                     return None if number is None else str(int(number))
                 return self._scalar(value, scalar, path)
@@ -246,7 +251,7 @@ class _Reader:
         return self._scalar(value, element, path)
 
     def _word(self, value: Any, field: DescField, path: Path) -> Any:
-        allowed = form.allowed_words(field)
+        allowed = dialect.allowed_words(field)
         if isinstance(value, str):
             for number, word in allowed.items():
                 if word.lower() == value.lower():  # not upper(): other letters become these
@@ -298,7 +303,7 @@ class _Reader:
 
 
 _ABSENT: Any = object()
-_BASE_OF_CHART = {key: field for key, field in _CHART_FIELDS.items() if key not in form.OPTIONS.values()}
+_BASE_OF_CHART = {key: field for key, field in _CHART_FIELDS.items() if key not in dialect.OPTIONS.values()}
 _BASE_OF_FRAGMENT = {key: _FRAGMENT_FIELDS[key] for key in ("type", "starting_object_type")}
 
 

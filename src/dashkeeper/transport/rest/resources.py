@@ -16,7 +16,7 @@ from dashkeeper.gen.registrations.v1.registration_pb import DashboardRegistratio
 from dashkeeper.gen.registrations.v1.registrations_pb import GetRequest, ListRequest
 from dashkeeper.services.registration_states import missing
 from dashkeeper.services.writes import check_etag
-from dashkeeper.transport.rest import form, headers
+from dashkeeper.transport.rest import dialect, headers
 from dashkeeper.transport.rest.paths import InOwnTermsError
 from dashkeeper.transport.rest.reader import read
 from dashkeeper.transport.rest.writer import write
@@ -108,7 +108,10 @@ async def list_registrations(exchange: Exchange) -> Answer:
 async def create_registration(exchange: Exchange) -> Answer:
     """Make a registration."""
     given = read(
-        exchange.body, DashboardRegistration, mandatory=form.WRITABLE | form.FIXED, ignored=form.READ_ONLY
+        exchange.body,
+        DashboardRegistration,
+        mandatory=dialect.WRITABLE | dialect.FIXED,
+        ignored=dialect.READ_ONLY,
     )
     reply = await exchange.perform(
         CreateRequest(
@@ -141,7 +144,7 @@ async def get_registration(exchange: Exchange) -> Answer:
 async def update_registration(exchange: Exchange) -> Answer:
     """Replace what of a registration can be written."""
     _refuse_if_none_match(exchange)
-    given = read(exchange.body, DashboardRegistration, mandatory=form.WRITABLE, ignored=form.READ_ONLY)
+    given = read(exchange.body, DashboardRegistration, mandatory=dialect.WRITABLE, ignored=dialect.READ_ONLY)
     asked = exchange.query.get("organisation_id")
     if asked is not None and given.organisation_id and asked != given.organisation_id:
         description = "is another one in the query than in the body: send one of them"
@@ -281,7 +284,7 @@ def _check_organisation(exchange: Exchange, organisation_id: str) -> None:
 def _check_fixed(given: DashboardRegistration, current: DashboardRegistration) -> None:
     problems = [
         Violation((name,), "was fixed when the registration was created: send it as it is, or leave it out")
-        for name in sorted(form.FIXED)
+        for name in sorted(dialect.FIXED)
         if getattr(given, name) and getattr(given, name) != getattr(current, name)
     ]
     if problems:
