@@ -159,6 +159,24 @@ class DatabaseFaultError(DashkeeperError):
     CODE = Code.INTERNAL
 
 
+def no_registration(registration_id: str) -> NotFoundError:
+    """Make the error of a registration that isn't there, for whatever reason."""
+    return NotFoundError(
+        f'there is no registration "{registration_id}" in this project',
+        reason="REGISTRATION_NOT_FOUND",
+        metadata={"id": registration_id},
+    )
+
+
+def changed_since_read(kind: str, resource_id: str, current_etag: str) -> AbortedError:
+    """Make the error of a resource whose etag is another one by now."""
+    return AbortedError(
+        f'{kind} "{resource_id}" changed since it was read: read it again and retry',
+        reason="ETAG_MISMATCH",
+        metadata={"id": resource_id, "current_etag": current_etag},
+    )
+
+
 def not_on_community(organisation_id: str) -> InvalidRequestError:
     """Make the error of an organisation that is on another community than said."""
     description = f'organisation "{organisation_id}" is on another community: name that one'

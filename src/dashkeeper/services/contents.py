@@ -7,6 +7,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from dashkeeper.bounds import MAX_ITEMS
+from dashkeeper.descriptors import folded
 from dashkeeper.errors import Violation
 from dashkeeper.gen.registrations.v1.dataset_pb import Dataset
 from dashkeeper.gen.registrations.v1.source_pb import OtherSource
@@ -28,11 +29,6 @@ _OWN_KEYS = ("type", "series_title", "sources")
 """Keys that the JSON of an unknown source can't have: the dataset itself has them."""
 
 _SPACE_BETWEEN = re.compile(rf"({STRING.pattern})|[ \t\n\r]+", re.DOTALL)
-
-
-def folded(name: str) -> str:
-    """Return a name without that in which two spellings of it may differ: case, `-` and `_`."""
-    return name.casefold().replace("-", "").replace("_", "")
 
 
 NODE_NAMES = {

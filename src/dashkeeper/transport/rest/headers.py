@@ -11,15 +11,14 @@ from dashkeeper.errors import Violation
 from dashkeeper.transport.rest.paths import InOwnTermsError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.datastructures import Headers
 
 _ENTITY_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _SEPARATOR = re.compile(r"[ \t]*,[ \t,]*")
 _OWN_TAG = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _PERCENT_ENCODED = re.compile(r"(?:[\x20-\x24\x26-\x7e]|%[0-9A-Fa-f]{2})*")
-
-NEVER = 'W/"'
-"""An etag that no resource has: it makes a condition fail where the condition is checked."""
 
 
 class Tags(NamedTuple):
@@ -29,6 +28,11 @@ class Tags(NamedTuple):
     """It is `*`."""
     strong: tuple[str, ...] = ()
     weak: tuple[str, ...] = ()
+
+    @property
+    def own(self) -> Sequence[str]:
+        """Those that can be an etag of ours. A weak one never meets If-Match (RFC 9110 §8.8.3.2)."""
+        return [tag for tag in self.strong if _OWN_TAG.fullmatch(tag)]
 
 
 def tags(headers: Headers, name: str) -> Tags | None:
@@ -60,11 +64,6 @@ def tags(headers: Headers, name: str) -> Tags | None:
     if not strong and not weak:
         raise _malformed(name)
     return Tags(any=False, strong=tuple(strong), weak=tuple(weak))
-
-
-def own(tag: str) -> str:
-    """Return a tag as an etag to compare with, or one that never matches where it can't be ours."""
-    return tag if _OWN_TAG.fullmatch(tag) else NEVER
 
 
 def change_message(headers: Headers) -> str:

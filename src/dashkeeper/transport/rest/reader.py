@@ -17,12 +17,12 @@ from protobuf import (
 )
 
 from dashkeeper.bounds import MAX_DEPTH, check_items, check_json
+from dashkeeper.descriptors import folded
 from dashkeeper.errors import MAX_VIOLATIONS, Violation
 from dashkeeper.gen.registrations.v1.chart_pb import Chart
 from dashkeeper.gen.registrations.v1.dataset_pb import Dataset
 from dashkeeper.gen.registrations.v1.filter_pb import DimensionFilterList, QueryFragment
 from dashkeeper.gen.registrations.v1.source_pb import OtherSource
-from dashkeeper.services.contents import FRAGMENT_NAMES, NODE_NAMES, folded
 from dashkeeper.strict_json import MAX_INTEGER, StrictJSONError, Verbatim, dump, parse
 from dashkeeper.transport.rest import dialect
 from dashkeeper.transport.rest.paths import InOwnTermsError
@@ -168,7 +168,7 @@ class _Reader:
         if not isinstance(name, str) or not folded(name):
             self._problem((*path, "type"), "must be the name of a data source or of a transformation")
             return dataset
-        if (known := NODE_NAMES.get(folded(name))) is None:
+        if (known := dialect.NODES.get(folded(name))) is None:
             return self._other_source(dataset, name, value, path)
         node = _DATASET_FIELDS[known]
         assert isinstance(node.value, DescFieldValueMessage)
@@ -207,7 +207,7 @@ class _Reader:
         fragment = QueryFragment()
         mandatory = (*dialect.mandatory(QueryFragment.desc()), "fragment")
         self.fill(fragment, _BASE_OF_FRAGMENT, value, mandatory, path, ignored=("fragment",))
-        fragment.type = FRAGMENT_NAMES.get(folded(fragment.type), fragment.type)
+        fragment.type = dialect.FRAGMENT_TYPES.get(folded(fragment.type), fragment.type)
         what, path = value.get("fragment", _ABSENT), (*path, "fragment")
         if isinstance(what, str):
             fragment[_FRAGMENT_FIELDS["text"]] = what
