@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 MAX_INTEGER = 2**53 - 1
 """The largest integer, up and down, that every JSON reader reads exactly."""
 
-STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-"""A string in a JSON text: what stands between strings is structure, numbers, words and white space."""
-
 SAID_TWICE = "stands more than once in its object"
 
 _MARK = secrets.token_hex(16)

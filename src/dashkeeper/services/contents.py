@@ -6,13 +6,13 @@ import re
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
-from dashkeeper.bounds import MAX_ITEMS
+from dashkeeper.bounds import JSON_STRING, MAX_ITEMS, count_values
 from dashkeeper.descriptors import folded
 from dashkeeper.errors import Violation
 from dashkeeper.gen.registrations.v1.dataset_pb import Dataset
 from dashkeeper.gen.registrations.v1.source_pb import OtherSource
 from dashkeeper.services import datasets
-from dashkeeper.strict_json import STRING, StrictJSONError, parse
+from dashkeeper.strict_json import StrictJSONError, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ _MAX_JSON_DEPTH = 32
 _OWN_KEYS = ("type", "series_title", "sources")
 """Keys that the JSON of an unknown source can't have: the dataset itself has them."""
 
-_SPACE_BETWEEN = re.compile(rf"({STRING.pattern})|[ \t\n\r]+", re.DOTALL)
+_SPACE_BETWEEN = re.compile(rb"(%b)|[ \t\n\r]+" % JSON_STRING.pattern, re.DOTALL)
 
 
 NODE_NAMES = {
@@ -65,7 +65,7 @@ def problems(content: DashboardContent, path: Path) -> Iterator[Violation]:
             yield Violation((*source_path, "type"), f"has a field of its own in Dataset: write it as {known}")
         elif source.type and not folded(source.type):
             yield Violation((*source_path, "type"), "must not be only - and _: name the data source")
-        values += _count_values(source.json)
+        values += count_values(source.json.encode(errors="replace"))
         if values > MAX_ITEMS:
             text = f"is too much: the JSON of a content's sources holds at most {MAX_ITEMS} values"
             yield Violation((*source_path, "json"), text)
@@ -135,11 +135,5 @@ def _json_problems(text: str) -> Iterator[Violation]:
             yield Violation((key,), "is a field of the dataset or of a transformation: no key for this JSON")
 
 
-def _count_values(text: str) -> int:
-    """Return how many values a JSON text holds: a comma stands before each but the first of a bracket."""
-    text = STRING.sub("", text)
-    return sum(map(text.count, "[{,"))
-
-
 def _compacted_json(text: str) -> str:
-    return _SPACE_BETWEEN.sub(r"\1", text) or "{}"
+    return _SPACE_BETWEEN.sub(rb"\1", text.encode()).decode() or "{}"
