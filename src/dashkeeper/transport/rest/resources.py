@@ -162,8 +162,7 @@ async def update_registration(exchange: Exchange) -> Answer:
             dashboard_content_id=given.dashboard_content_id,
             update_mask=FieldMask(paths=["*"]),
         ),
-        "registration",
-        current and current.etag,
+        current,
     )
     return _one(reply.registration, reply.registration.etag)
 
@@ -171,8 +170,7 @@ async def update_registration(exchange: Exchange) -> Answer:
 async def delete_registration(exchange: Exchange) -> Answer:
     """Delete a registration."""
     _refuse_if_none_match(exchange)
-    current = await _current(exchange)
-    await _write(exchange, DeleteRequest(id=exchange.id), "registration", current and current.etag)
+    await _write(exchange, DeleteRequest(id=exchange.id), await _current(exchange))
     return Answer(content={"status": "ok", "data": {}})
 
 
@@ -189,13 +187,8 @@ async def update_content(exchange: Exchange) -> Answer:
     condition = headers.tags(exchange.headers, _IF_NONE_MATCH)
     if condition is not None and not condition.any:
         raise InOwnTermsError.of([Violation((_IF_NONE_MATCH,), "must be * here")])
-    current = await _current(exchange)
-    reply = await _write(
-        exchange,
-        UpdateContentRequest(id=exchange.id, content=content, must_be_first=condition is not None),
-        "the content of registration",
-        current and current.dashboard_content_id,
-    )
+    request = UpdateContentRequest(id=exchange.id, content=content, must_be_first=condition is not None)
+    reply = await _write(exchange, request, await _current(exchange))
     return _one(reply.content_wrapper, reply.content_wrapper.id)
 
 
@@ -237,32 +230,35 @@ async def _current(exchange: Exchange, *, needed: bool = False) -> DashboardRegi
 async def _write(
     exchange: Exchange,
     request: UpdateRequest | DeleteRequest | UpdateContentRequest,
-    kind: str,
-    current: str | None,
+    current: DashboardRegistration | None,
 ) -> Any:
     """Call the method that writes, if the etag is one of those in If-Match (RFC 9110 §13.1.1).
 
     Args:
         exchange: The call.
         request: The request, without what the call's headers say.
-        kind: What has the etag, in an error's words.
-        current: The etag now, empty for what isn't there, where `_current` read it.
+        current: What `_current` read, if it had to.
     """
+    is_content = isinstance(request, UpdateContentRequest)
+    kind = "the content of registration" if is_content else "registration"
+    etag = ""
+    if current is not None:
+        etag = current.dashboard_content_id if is_content else current.etag
     request.request_id = headers.request_id(exchange.headers)
     request.change_message = headers.change_message(exchange.headers)
     tags = headers.tags(exchange.headers, _IF_MATCH)
     if tags is not None and len(tags.strong) > 1 and request.request_id:
         # Repeated, it would be resolved otherwise, and be another request.
         raise InOwnTermsError.of([Violation((_IF_MATCH,), "must hold one tag beside Idempotency-Key")])
-    if tags is None or (tags.any and current != ""):  # a registration that isn't there fails by itself
+    if tags is None or (tags.any and (etag or current is None)):  # what isn't there at all fails by itself
         return await exchange.perform(request)
     if tags.own:  # the current one, or any other, which the method refuses
-        request.etag = current if current and current in tags.own else tags.own[0]
+        request.etag = etag if etag in tags.own else tags.own[0]
         return await exchange.perform(request)
     # No etag can be in it: refused for that, if it isn't for something else (RFC 9110 §13.2.1).
-    request.etag, request.validate_only = current or "", True
+    request.etag, request.validate_only = etag, True
     await exchange.perform(request)
-    raise changed_since_read(kind, exchange.id, current or "")
+    raise changed_since_read(kind, exchange.id, etag)
 
 
 def _refuse_if_none_match(exchange: Exchange) -> None:
