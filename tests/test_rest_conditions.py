@@ -126,6 +126,20 @@ def test_a_write_is_made_if_the_condition_holds(rest: Rest, template: str, statu
             assert rest.call("GET", path).json()["data"]["etag"] == etag
 
 
+def test_whatever_else_refuses_a_write_is_told_before_a_condition_that_nothing_meets(rest: Rest) -> None:
+    path = f"/dashboards/{rest.create()['id']}"
+    etag = rest.call("GET", path).json()["data"]["etag"]
+    for tag in ('W/"a"', '""', "*"):
+        answer = rest.call("PUT", f"{path}/content", {"available_filters": [{}] * 2}, if_match=tag)
+        assert answer.status_code == 400, answer.text
+        assert rest.call("PUT", f"{path}/content", CONTENT, if_match=tag).status_code == 412
+    for tag in ('W/"a"', '""'):
+        assert violated(rest.call("PUT", path, registration(title=""), if_match=tag)) == ["title"]
+        assert rest.call("DELETE", path, if_match=tag, x_change_message="a" * 501).status_code == 400
+        assert rest.call("DELETE", path, if_match=tag).status_code == 412
+    assert rest.call("GET", path).json()["data"]["etag"] == etag
+
+
 def test_a_condition_on_what_is_not_there(rest: Rest) -> None:
     assert rest.call("PUT", "/dashboards/x", registration(), if_match="*").status_code == 404
     assert rest.call("DELETE", "/dashboards/x", if_match='"a"').status_code == 404

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from dashkeeper.errors import DashkeeperError
-from dashkeeper.gen.google.rpc.error_details_pb import BadRequest
 from dashkeeper.gen.registrations.v1.chart_pb import Chart
 from dashkeeper.gen.registrations.v1.content_pb import DashboardContent
 from dashkeeper.gen.registrations.v1.contents_pb import UpdateContentRequest
 from dashkeeper.gen.registrations.v1.registration_pb import DashboardRegistration, Scope
+from dashkeeper.paths import written
 from dashkeeper.strict_json import dump
-from dashkeeper.transport.rest import form, writer
+from dashkeeper.transport.rest import dialect, writer
 from dashkeeper.transport.rest.reader import read
 from dashkeeper.validation import validate
 from tests.contents import contents
@@ -61,9 +61,7 @@ def read_content(content: object) -> DashboardContent:
 def problems(body: object, message: type[Message] = DashboardContent) -> dict[str, str]:
     with pytest.raises(DashkeeperError) as caught:
         read(body if isinstance(body, bytes) else json.dumps(body).encode(), message)
-    found = [detail.value() for detail in caught.value.details]
-    bad = next(one for one in found if isinstance(one, BadRequest))
-    return {one.field: one.description for one in bad.field_violations}
+    return {written(path): description for path, description in caught.value.violations}
 
 
 @pytest.mark.parametrize("name", ["registrations-content", "registrations-content-radar"])
@@ -78,11 +76,11 @@ def test_an_example_comes_out_as_it_went_in(name: str) -> None:
 def test_an_example_of_a_registration_comes_out_as_it_went_in() -> None:
     sent = json.loads((PAYLOADS / "registrations-list-response.json").read_text())["data"][0]
     body = json.dumps(sent).encode()
-    message = read(body, DashboardRegistration, mandatory=form.WRITABLE, ignored=form.READ_ONLY)
+    message = read(body, DashboardRegistration, mandatory=dialect.WRITABLE, ignored=dialect.READ_ONLY)
     assert message.scopes == [Scope.HOME, Scope.SEGMENTS]
     written = write(message)
-    assert {key: written[key] for key in sent if key not in form.READ_ONLY} == {
-        key: value for key, value in sent.items() if key not in form.READ_ONLY
+    assert {key: written[key] for key in sent if key not in dialect.READ_ONLY} == {
+        key: value for key, value in sent.items() if key not in dialect.READ_ONLY
     }
 
 
@@ -123,7 +121,7 @@ ENUMS = {
 
 
 def test_the_words_are_those_of_the_seed() -> None:
-    spelt = {enum.name: list(form.words(enum).values()) for enum in ENUMS}
+    spelt = {enum.name: list(dialect.words(enum).values()) for enum in ENUMS}
     assert spelt == {
         "AreaType": ["area", "line"],
         "BarsType": ["column", "bar"],
@@ -154,7 +152,7 @@ def test_the_words_are_those_of_the_seed() -> None:
 @pytest.mark.parametrize("spell", [str.upper, str.lower, str.swapcase])
 def test_words_are_read_in_any_case(spell: Any) -> None:
     for field in (field for chart in [Chart.desc()] for field in chart.fields if field.name == "type"):
-        for number, word in form.words(field.value.enum).items():  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess, reportUnknownMemberType, reportUnknownArgumentType]
+        for number, word in dialect.words(field.value.enum).items():  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess, reportUnknownMemberType, reportUnknownArgumentType]
             content = content_of(chart={"type": spell(word), "dataset": {"type": "x"}})
             message = read_content(content).sections[0].cards[0].charts[0]
             assert message.type == number
@@ -169,7 +167,7 @@ def test_word_of_other_letters_is_refused(word: str) -> None:
     assert found == {f"{FIRST_CHART}.type": 'must be one of "Pie", "Bars", "Radar", "Metric", "Area"'}
 
 
-@pytest.mark.parametrize("word", [*form.NODE_TYPES.values()])
+@pytest.mark.parametrize("word", [*dialect.NODE_TYPES.values()])
 def test_names_of_datasets_are_read_but_for_case_and_dashes(word: str) -> None:
     spellings = [word, word.upper(), word.lower(), word.replace("-", "_"), word.replace("_", "-")]
     for spelling in [*spellings, word.replace("-", "").replace("_", "")]:
@@ -193,7 +191,7 @@ OWN: dict[str, dict[str, Any]] = {
 
 
 def as_written(dataset: dict[str, Any]) -> dict[str, Any]:
-    if dataset["type"] in form.TRANSFORMATIONS.values():
+    if dataset["type"] in dialect.TRANSFORMATIONS.values():
         return {**dataset, "sources": []}
     if "query_json" in dataset:
         return {**dataset, "query_json": {**dataset["query_json"], "dimensions": [], "date_ranges": []}}
@@ -425,7 +423,10 @@ def test_read_only_keys_of_a_registration_are_ignored_whatever_they_hold() -> No
     read_only = "id etag created_ts created_by last_modified_ts last_modified_by deleted_at purge_at"
     body |= dict.fromkeys(read_only.split())
     message = read(
-        json.dumps(body).encode(), DashboardRegistration, mandatory=form.WRITABLE, ignored=form.READ_ONLY
+        json.dumps(body).encode(),
+        DashboardRegistration,
+        mandatory=dialect.WRITABLE,
+        ignored=dialect.READ_ONLY,
     )
     assert message == DashboardRegistration(title="a", scopes=[Scope.HOME])
 

@@ -364,6 +364,11 @@ def test_errors_of_the_query(rest: Rest) -> None:
     ]
 
 
+@pytest.mark.parametrize(("query", "path"), [("skip=1", "skip"), ("etag=a", "etag"), ("a[b]=1", '["a[b]"]')])
+def test_an_unknown_parameter_is_named_as_it_was_sent(rest: Rest, query: str, path: str) -> None:
+    assert violated(rest.call("GET", f"/dashboards?organisation_id=1185&{query}")) == [path]
+
+
 def test_no_content_is_told_apart_from_no_registration(rest: Rest) -> None:
     path = f"/dashboards/{rest.create()['id']}/content"
     assert error(rest.call("GET", path), 404, "NOT_FOUND")["reason"] == "NO_CONTENT"

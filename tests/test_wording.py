@@ -6,16 +6,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from connectrpc.errors import ErrorDetail
 
 from dashkeeper.auth import Caller
 from dashkeeper.config import ConfigError, load_settings
-from dashkeeper.errors import FailedPreconditionError, InvalidRequestError
+from dashkeeper.errors import FailedPreconditionError, InvalidRequestError, Violation
 from dashkeeper.gen.dashboards.v1.upsert_pb import UpsertRequest
 from dashkeeper.gen.google.rpc.error_details_pb import BadRequest
 from dashkeeper.services.dashboard_changes import DashboardLimits
 from dashkeeper.services.dashboards import Dashboards
-from dashkeeper.transport.grpc import _shortened  # pyright: ignore[reportPrivateUsage] # its text
+from dashkeeper.transport.details import details
 from tests.api import Api
 from tests.server import make_token, purge, running_server
 from tests.stores import CTX, create, tile
@@ -60,11 +59,11 @@ def test_secret_of_one_byte_is_told_as_one() -> None:
 
 
 def test_one_violation_that_is_left_out_is_told_as_one() -> None:
-    violations = [BadRequest.FieldViolation(field=f"f{n}", description="x" * 500) for n in range(20)]
+    violations = [Violation((f"f{n}",), "x" * 500) for n in range(20)]
     shortened: list[str] = []
     for count in range(2, 20):
-        bad_request = BadRequest(field_violations=violations[:count])
-        detail = ErrorDetail(bad_request)
-        shortened.append(BadRequest.from_binary(_shortened(detail)).field_violations[-1].description)
+        _, bad_request, _ = details(InvalidRequestError.of(violations[:count]), "id", max_bytes=3_500)
+        assert isinstance(bad_request, BadRequest)
+        shortened.append(bad_request.field_violations[-1].description)
     assert "and 1 more violation, left out here" in shortened
     assert "and 2 more violations, left out here" in shortened

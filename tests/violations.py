@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dashkeeper.errors import InvalidRequestError
-from dashkeeper.gen.google.rpc.error_details_pb import BadRequest
 from dashkeeper.gen.registrations.v1.contents_pb import UpdateContentRequest
+from dashkeeper.paths import written
 from dashkeeper.validation import validate
 
 if TYPE_CHECKING:
@@ -20,9 +20,7 @@ def violations(request: Message) -> list[tuple[str, str]]:
     try:
         validate(request)
     except InvalidRequestError as error:
-        values = (detail.value(BadRequest.desc()) for detail in error.details)
-        (found,) = [value for value in values if isinstance(value, BadRequest)]
-        return [(violation.field, violation.description) for violation in found.field_violations]
+        return [(written(path), description) for path, description in error.violations]
     return []
 
 

@@ -191,7 +191,7 @@ def authorise(procedure: str, headers: Headers, claims: Claims) -> Caller:
         raise InvalidRequestError(
             f"the header x-project-id {what}: it selects the project",
             reason="INVALID_PROJECT_ID",
-            violations=[Violation("x-project-id", what)],
+            violations=[Violation(("x-project-id",), what)],
         )
     project_id = project_ids[0]
     if project_id not in claims.projects and "*" not in claims.projects:

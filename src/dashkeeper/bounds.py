@@ -31,7 +31,9 @@ MAX_DEPTH = 90
 
 _HARMLESS_BYTES = 2 * MAX_ITEMS  # an item takes two bytes at least
 
-_JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+"""A string in a JSON text: what stands between strings is structure, numbers, words and white space."""
+
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -42,10 +44,10 @@ def check_json(body: bytes) -> int:
         InvalidRequestError: If it holds too much, and nests deeper than 90.
         ResourceExhaustedError: If it holds too much.
     """
-    values = _values(body)
+    values = _marks(body)
     if values > _MAX_PARTS:
-        structure = _JSON_STRING.sub(b"", body)
-        values = _values(structure)
+        structure = JSON_STRING.sub(b"", body)
+        values = _marks(structure)
         if values > _MAX_PARTS:
             raise too_deep() if is_deeper(structure[:_MAX_PARTS], MAX_DEPTH) else _too_many()
     return values
@@ -78,12 +80,17 @@ def check_items(value: object, values: int) -> None:
             raise _too_many()
 
 
+def count_values(text: bytes) -> int:
+    """Return the most values that a JSON text can hold: a comma or a bracket stands before each."""
+    return _marks(JSON_STRING.sub(b"", text))
+
+
 def is_deeper(text: bytes, most: int) -> bool:
     """Tell whether the brackets of a JSON text nest deeper than this."""
     if text.count(b"[") + text.count(b"{") <= most:
         return False
     depth = 0
-    for bracket in _JSON_STRING.sub(b"", text).translate(None, _NOT_BRACKETS):
+    for bracket in JSON_STRING.sub(b"", text).translate(None, _NOT_BRACKETS):
         if bracket in b"[{":
             depth += 1
             if depth > most:
@@ -134,8 +141,7 @@ def check_binary(body: bytes, message: DescMessage) -> None:
                 position += length
 
 
-def _values(text: bytes) -> int:
-    """Return the most values that a JSON text can hold: a comma or a bracket stands before each."""
+def _marks(text: bytes) -> int:
     return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 

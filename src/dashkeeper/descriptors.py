@@ -1,4 +1,4 @@
-"""What descriptors say of a message's fields."""
+"""What descriptors say of a message's fields, and how a name in a request is compared with theirs."""
 
 from __future__ import annotations
 
@@ -36,3 +36,8 @@ def messages_within(message: DescMessage) -> Sequence[DescMessage]:
                 found[inner.type_name] = inner
                 pending.append(inner)
     return [*found.values()]
+
+
+def folded(name: str) -> str:
+    """Return a name without that in which two spellings of it may differ: case, `-` and `_`."""
+    return name.casefold().replace("-", "").replace("_", "")

@@ -1,4 +1,4 @@
-"""Every error a caller can get, each with its code, and how an error travels.
+"""Every error a caller can get, each with its code.
 
     DashkeeperError
     ├── UnauthenticatedError      UNAUTHENTICATED      no, bad or expired token
@@ -16,27 +16,20 @@
     ├── DatabaseFaultError        INTERNAL             the database's operator must mend it first
     └── InternalError             INTERNAL             unforeseen; says nothing of what happened
 
-On the wire each is a google.rpc.Status with an ErrorInfo {reason, domain, metadata}, a RequestInfo
-with the request id and, where fields are at fault, a BadRequest. Messages are lower case, name the
-thing and say what to do.
+An error keeps what a program needs to know as attributes; the listeners alone make of it what their
+protocols send. Messages are lower case, name the thing and say what to do.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from connectrpc.code import Code
-from connectrpc.errors import ConnectError, ErrorDetail
 
-from dashkeeper.gen.google.rpc.error_details_pb import BadRequest, ErrorInfo, RequestInfo
-from dashkeeper.maps import sort_maps
+from dashkeeper.paths import Path, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from protobuf import Message
-
-DOMAIN = "dashkeeper"
 
 MAX_VIOLATIONS = 100
 """The most violations that one error lists."""
@@ -48,13 +41,17 @@ def counted(number: int, noun: str) -> str:
 
 
 class Violation(NamedTuple):
-    """One broken rule: the path of the field, as `tiles[3].position.w`, and what is wrong with it."""
+    """One broken rule: where the field is, as `("tiles", 3, "position", "w")`, and what is wrong with it."""
 
-    field: str
+    path: Path
     description: str
 
+    def __str__(self) -> str:
+        """Return it as a message says it."""
+        return f"{written(self.path)}: {self.description}" if self.path else self.description
 
-class DashkeeperError(ConnectError):
+
+class DashkeeperError(Exception):
     """An error that is meant for the caller: its whole text may be shown."""
 
     CODE: ClassVar[Code]
@@ -75,20 +72,11 @@ class DashkeeperError(ConnectError):
             metadata: What a program needs, such as the current etag.
             violations: The fields at fault.
         """
-        info = ErrorInfo(reason=reason, domain=DOMAIN, metadata=dict(metadata or {}))
-        sort_maps(info, for_binary=True)
-        details: list[Message | ErrorDetail] = [ErrorDetail(info)]
-        sort_maps(info)  # Connect shows it as JSON too, beside its bytes
-        if violations:
-            details.append(
-                BadRequest(
-                    field_violations=[
-                        BadRequest.FieldViolation(field=violation.field, description=violation.description)
-                        for violation in violations
-                    ]
-                )
-            )
-        super().__init__(self.CODE, message, details)
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.metadata = metadata or {}
+        self.violations = violations
 
 
 class ConfigError(Exception):
@@ -120,13 +108,18 @@ class InvalidRequestError(DashkeeperError):
     CODE = Code.INVALID_ARGUMENT
 
     @classmethod
-    def of(cls, violations: Sequence[Violation]) -> InvalidRequestError:
+    def of(
+        cls,
+        violations: Sequence[Violation],
+        *,
+        reason: str = "INVALID_REQUEST",
+        metadata: Mapping[str, str] | None = None,
+    ) -> Self:
         """Make the error of these violations; the message holds the first and counts the rest."""
-        first = violations[0]
-        text = f"{first.field}: {first.description}" if first.field else first.description
+        text = str(violations[0])
         if len(violations) > 1:
             text += f" (and {len(violations) - 1} more, see the details)"
-        return cls(text, reason="INVALID_REQUEST", violations=violations)
+        return cls(text, reason=reason, metadata=metadata, violations=violations)
 
 
 class NotFoundError(DashkeeperError):
@@ -171,14 +164,31 @@ class DatabaseFaultError(DashkeeperError):
     CODE = Code.INTERNAL
 
 
+def no_registration(registration_id: str) -> NotFoundError:
+    """Make the error of a registration that isn't there, for whatever reason."""
+    return NotFoundError(
+        f'there is no registration "{registration_id}" in this project',
+        reason="REGISTRATION_NOT_FOUND",
+        metadata={"id": registration_id},
+    )
+
+
+def changed_since_read(kind: str, resource_id: str, current_etag: str) -> AbortedError:
+    """Make the error of a resource whose etag is another one by now."""
+    return AbortedError(
+        f'{kind} "{resource_id}" changed since it was read: read it again and retry',
+        reason="ETAG_MISMATCH",
+        metadata={"id": resource_id, "current_etag": current_etag},
+    )
+
+
 def not_on_community(organisation_id: str) -> InvalidRequestError:
     """Make the error of an organisation that is on another community than said."""
     description = f'organisation "{organisation_id}" is on another community: name that one'
-    return InvalidRequestError(
-        f"community_id: {description}",
+    return InvalidRequestError.of(
+        [Violation(("community_id",), description)],
         reason="ORGANISATION_NOT_ON_COMMUNITY",
         metadata={"organisation_id": organisation_id},
-        violations=[Violation("community_id", description)],
     )
 
 
@@ -222,8 +232,3 @@ class InternalError(DashkeeperError):
 
     def __init__(self) -> None:
         super().__init__("internal error", reason="INTERNAL")
-
-
-def with_request_id(error: ConnectError, request_id: str) -> ConnectError:
-    """Return the error as it goes to the caller: with a RequestInfo that holds the call's id."""
-    return ConnectError(error.code, error.message, [*error.details, RequestInfo(request_id=request_id)])

@@ -32,7 +32,6 @@ from dashkeeper.errors import (
     InvalidRequestError,
     UnauthenticatedError,
     UnimplementedError,
-    with_request_id,
 )
 from dashkeeper.methods import function_name, procedure
 from dashkeeper.validation import validate
@@ -72,7 +71,7 @@ class Call:
     """`grpc`, `connect`, `grpc-web` or `rest`; `http` for what is none of them."""
     request_id: str = ""
     caller: Caller | None = None
-    error: ConnectError | None = None
+    error: DashkeeperError | None = None
     change_message: str = ""
     """Why the caller makes the change, as it says: for the log, beside the history."""
     refusal: str = ""
@@ -156,14 +155,18 @@ class Pipeline:
         call.change_message = getattr(request, "change_message", call.change_message)
         return await getattr(service.acting_for(call.caller), function_name)(request, ctx)
 
-    def fail(self, call: Call, error: BaseException) -> ConnectError:
+    def fail(self, call: Call, error: BaseException) -> DashkeeperError:
         """Return what the caller is told of an error, and remember it for the report.
 
         An unforeseen one is logged with its traceback and becomes "internal error".
         """
         match error:
+            case DashkeeperError():
+                known = error
+            case ConnectError(__cause__=DashkeeperError() as cause):
+                known = cause  # raised where the library asked us, such as to decompress
             case ConnectError():
-                known = error  # ours, or the library's own refusal of a malformed call
+                known = self._refusal_of_the_library(error)
             case asyncio.CancelledError():
                 known = CanceledError()
             case TimeoutError():
@@ -171,12 +174,10 @@ class Pipeline:
             case _:
                 log.error("unforeseen error, request id %s", call.request_id, exc_info=error)
                 known = InternalError()
-        if not isinstance(known, DashkeeperError):
-            known = self._refusal_of_the_library(known)
         if isinstance(known, UnauthenticatedError):
             call.refusal = known.cause
-        call.error = with_request_id(known, call.request_id)
-        return call.error
+        call.error = known
+        return known
 
     def close(self, call: Call) -> None:
         """Report a finished call: the one place that does."""
@@ -191,7 +192,7 @@ class Pipeline:
                 "protocol": call.protocol,
                 "project": caller.project_id if caller else "",
                 "subject": caller.subject if caller else "",
-                "code": call.error.code.value if call.error else "ok",
+                "code": call.error.CODE.value if call.error else "ok",
                 "duration_ms": round((time.perf_counter() - call.started) * 1000, 3),
                 "request_bytes": call.request_bytes,
                 "reply_bytes": call.reply_bytes,
@@ -201,7 +202,7 @@ class Pipeline:
         )
 
     def _refusal_of_the_library(self, error: ConnectError) -> DashkeeperError:
-        """Give what connectrpc itself refuses, such as a body that isn't gzip, our form."""
+        """Give what connectrpc itself refuses, such as an unknown compression, our form."""
         match error.code:
             case Code.DEADLINE_EXCEEDED:
                 return DeadlineExceededError()

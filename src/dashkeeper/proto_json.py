@@ -6,7 +6,6 @@ type instead of the path.
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
@@ -26,12 +25,15 @@ from dashkeeper import strict_json
 from dashkeeper.bounds import MAX_DEPTH
 from dashkeeper.descriptors import message_of, messages_within
 from dashkeeper.errors import MAX_VIOLATIONS, Violation
+from dashkeeper.paths import Key
 from dashkeeper.strict_json import SAID_TWICE, Ambiguous, StrictJSONError, Verbatim
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from protobuf import DescField
+
+    from dashkeeper.paths import Path
 
 _WELL_KNOWN = "google.protobuf."
 _WELL_KNOWN_KINDS = {
@@ -80,7 +82,7 @@ def problems(body: bytes, message: DescMessage) -> list[Violation]:
         value, _ = strict_json.parse_marked(body, max_depth=MAX_DEPTH)
     except StrictJSONError:
         return []
-    return list(islice(_walk_message(value, message, ""), MAX_VIOLATIONS))
+    return list(islice(_walk_message(value, message, ()), MAX_VIOLATIONS))
 
 
 def shown(text: str, length: int = 100) -> str:
@@ -122,7 +124,7 @@ def _is_ambiguous(message: DescMessage) -> bool:
     )
 
 
-def _walk_message(value: Any, message: DescMessage, path: str) -> Iterator[Violation]:
+def _walk_message(value: Any, message: DescMessage, path: Path) -> Iterator[Violation]:
     if not isinstance(value, dict):
         yield Violation(path, "must be an object")
         return
@@ -130,10 +132,9 @@ def _walk_message(value: Any, message: DescMessage, path: str) -> Iterator[Viola
     first_of: dict[DescField | str, str] = {}
     for key, inner in cast("dict[str, Any]", value).items():
         if (field := fields.get(key)) is None:
-            inner_path = f"{path}.{shown(key)}" if path else shown(key)
-            yield Violation(inner_path, f"is not a field of {message.type_name}")
+            yield Violation((*path, key), f"is not a field of {message.type_name}")
             continue
-        inner_path = f"{path}.{field.name}" if path else field.name
+        inner_path = (*path, field.name)
         oneof = _oneof(field)
         if isinstance(value, Ambiguous) and key in value.repeated:
             yield Violation(inner_path, SAID_TWICE)
@@ -145,7 +146,7 @@ def _walk_message(value: Any, message: DescMessage, path: str) -> Iterator[Viola
             yield from _walk_field(inner, field, inner_path)
 
 
-def _walk_field(value: Any, field: DescField, path: str) -> Iterator[Violation]:
+def _walk_field(value: Any, field: DescField, path: Path) -> Iterator[Violation]:
     match field.value:
         case DescFieldValueMessage(message=message) if not message.type_name.startswith(_WELL_KNOWN):
             yield from _walk_message(value, message, path)
@@ -157,26 +158,26 @@ def _walk_field(value: Any, field: DescField, path: str) -> Iterator[Violation]:
                 return
             for index, item in enumerate(cast("list[Any]", value)):
                 if isinstance(element, DescMessage):
-                    yield from _walk_message(item, element, f"{path}[{index}]")
+                    yield from _walk_message(item, element, (*path, index))
                 elif isinstance(element, DescEnum):
-                    yield from _walk_enum(item, element, f"{path}[{index}]")
+                    yield from _walk_enum(item, element, (*path, index))
                 elif not isinstance(item, str):  # of scalars, messages repeat strings alone
-                    yield Violation(f"{path}[{index}]", "must be a string")
+                    yield Violation((*path, index), "must be a string")
         case DescFieldValueMap():
             if not isinstance(value, dict):
                 yield Violation(path, "must be an object")
                 return
             for key, item in cast("dict[str, Any]", value).items():
                 if isinstance(value, Ambiguous) and key in value.repeated:
-                    yield Violation(f"{path}[{json.dumps(shown(key))}]", SAID_TWICE)
+                    yield Violation((*path, Key(key)), SAID_TWICE)
                 if not isinstance(item, str):  # of maps, messages have those of strings alone
-                    yield Violation(f"{path}[{json.dumps(shown(key))}]", "must be a string")
+                    yield Violation((*path, Key(key)), "must be a string")
         case _:
             if not _decodes(value, field):
                 yield Violation(path, f"must be {_kind(field)}")
 
 
-def _walk_enum(value: Any, enum: DescEnum, path: str) -> Iterator[Violation]:
+def _walk_enum(value: Any, enum: DescEnum, path: Path) -> Iterator[Violation]:
     words = [known.name for known in enum.values]
     if isinstance(value, str):
         if value not in words:

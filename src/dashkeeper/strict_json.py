@@ -10,39 +10,35 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dashkeeper.bounds import is_deeper
 from dashkeeper.errors import MAX_VIOLATIONS, Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from dashkeeper.paths import Path
 
 MAX_INTEGER = 2**53 - 1
 """The largest integer, up and down, that every JSON reader reads exactly."""
 
-STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-"""A string in a JSON text: what stands between strings is structure, numbers, words and white space."""
-
 SAID_TWICE = "stands more than once in its object"
 
-_MAX_KEY_LENGTH = 100
 _MARK = secrets.token_hex(16)
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _UNSTORABLE_ESCAPE = re.compile(r"\\u(?:0000|d[89a-f])", re.IGNORECASE)
-
-_Path: TypeAlias = "tuple[_Path, str | int] | None"
 
 
 class StrictJSONError(ValueError):
     """A text that isn't JSON in the strict sense: `problems` holds each with its path."""
 
     def __init__(self, problems: list[Violation]) -> None:
-        super().__init__("; ".join(f"{field}: {text}" if field else text for field, text in problems))
+        super().__init__("; ".join(map(str, problems)))
         self.problems = problems
 
 
@@ -56,7 +52,7 @@ class Verbatim:
 class Ambiguous(dict[str, Any]):
     """An object that says something twice."""
 
-    repeated: tuple[str, ...] = ()
+    repeated: Sequence[str] = ()
     """The keys that stand in it more than once."""
 
 
@@ -77,7 +73,7 @@ def parse(text: str | bytes, *, max_depth: int) -> Any:
             infinities, lone surrogates, U+0000.
     """
     value, is_marked = parse_marked(text, max_depth=max_depth)
-    if is_marked and (problems := list(islice(_problems(value), MAX_VIOLATIONS))):
+    if is_marked and (problems := list(islice(_problems(value, ()), MAX_VIOLATIONS))):
         raise StrictJSONError(problems)
     return value
 
@@ -117,8 +113,8 @@ def parse_marked(text: str | bytes, *, max_depth: int) -> tuple[Any, bool]:
             return result
         is_marked = True
         result = Ambiguous(pairs)
-        seen: set[str] = set()
-        result.repeated = tuple(dict.fromkeys(key for key, _ in pairs if key in seen or seen.add(key)))
+        counts = Counter(key for key, _ in pairs)
+        result.repeated = [key for key, count in counts.items() if count > 1]
         return result
 
     try:
@@ -156,51 +152,31 @@ def dump(value: object) -> str:
     return "".join(part for pair in zip(between, (*pieces, ""), strict=True) for part in pair)
 
 
-def member(path: str, key: str) -> str:
-    """Return the path of an object's member: `sections.cards`, or `options["a b"]` for an odd key."""
-    if len(key) > _MAX_KEY_LENGTH or not _NAME.fullmatch(key):
-        return f"{path}[{json.dumps(key[:_MAX_KEY_LENGTH])}]"
-    return f"{path}.{key}" if path else key
-
-
 def _broken(description: str) -> StrictJSONError:
-    return StrictJSONError([Violation("", description)])
+    return StrictJSONError([Violation((), description)])
 
 
-def _problems(root: Any) -> Iterator[Violation]:
+def _problems(value: Any, path: Path) -> Iterator[Violation]:
     """Walk over a value that has something wrong in it, in the text's order."""
-    pending: list[tuple[_Path, Any]] = [(None, root)]
-    while pending:
-        path, value = pending.pop()
-        if isinstance(value, _Refused):
-            yield Violation(_written(path), value.description)
-        elif isinstance(value, str):
-            if found := _UNSTORABLE.search(value):
-                yield Violation(_written(path), _unstorable(found[0]))
-        elif isinstance(value, list):
-            items = enumerate(cast("list[Any]", value))
-            pending += [((path, index), item) for index, item in items][::-1]
-        elif isinstance(value, dict):
-            members = cast("dict[str, Any]", value)
-            for key in members:
-                if found := _UNSTORABLE.search(key):
-                    yield Violation(_written((path, key)), f"as a key {_unstorable(found[0])}")
-            if isinstance(value, Ambiguous):
-                for key in value.repeated:
-                    yield Violation(_written((path, key)), SAID_TWICE)
-            pending += [((path, key), item) for key, item in members.items()][::-1]
+    if isinstance(value, _Refused):
+        yield Violation(path, value.description)
+    elif isinstance(value, str):
+        if found := _UNSTORABLE.search(value):
+            yield Violation(path, _unstorable(found[0]))
+    elif isinstance(value, list):
+        for index, item in enumerate(cast("list[Any]", value)):
+            yield from _problems(item, (*path, index))
+    elif isinstance(value, dict):
+        members = cast("dict[str, Any]", value)
+        for key in members:
+            if found := _UNSTORABLE.search(key):
+                yield Violation((*path, key), f"as a key {_unstorable(found[0])}")
+        if isinstance(value, Ambiguous):
+            for key in value.repeated:
+                yield Violation((*path, key), SAID_TWICE)
+        for key, item in members.items():
+            yield from _problems(item, (*path, key))
 
 
 def _unstorable(char: str) -> str:
     return "must not contain U+0000" if char == "\x00" else "must not contain a lone surrogate"
-
-
-def _written(path: _Path) -> str:
-    steps: list[str | int] = []
-    while path is not None:
-        path, step = path
-        steps.append(step)
-    text = ""
-    for step in reversed(steps):
-        text = f"{text}[{step}]" if isinstance(step, int) else member(text, step)
-    return text

@@ -19,7 +19,7 @@ from dashkeeper.auth import PROJECT_ID
 from dashkeeper.gen.registrations.v1.changes_pb import CreateRequest, UpdateRequest
 from dashkeeper.gen.registrations.v1.content_pb import DashboardContent, DashboardContentWrapper
 from dashkeeper.gen.registrations.v1.registration_pb import DashboardRegistration
-from dashkeeper.transport.rest import form
+from dashkeeper.transport.rest import dialect
 from dashkeeper.transport.rest.resources import DEFAULT_RESULTS, MAX_RESULTS
 from dashkeeper.transport.rest.routes import DASHBOARDS, DESCRIPTION, ROUTES
 
@@ -178,8 +178,8 @@ def openapi() -> Schema:
                 **components([DashboardContentWrapper.desc()]),
                 DashboardRegistration.desc().name: _answered(DashboardRegistration),
                 DashboardContentWrapper.desc().name: _answered(DashboardContentWrapper),
-                _NEW: _body(CreateRequest, form.WRITABLE | form.FIXED),
-                _CHANGED: _body(UpdateRequest, form.WRITABLE),
+                _NEW: _body(CreateRequest, dialect.WRITABLE | dialect.FIXED),
+                _CHANGED: _body(UpdateRequest, dialect.WRITABLE),
                 "Error": _error_schema(),
             },
         },
@@ -223,7 +223,7 @@ def _parameters(path: str, method: str, operation: Operation) -> list[Schema]:
                 "The most registrations that the answer holds. It may hold fewer where they are very large."
             )
             schema |= {"minimum": 1, "maximum": MAX_RESULTS, "default": DEFAULT_RESULTS}
-        rule = form.rules(field)
+        rule = dialect.rules(field)
         queries.append(
             {
                 "name": name,
@@ -351,7 +351,7 @@ def _answered(message: type[DashboardRegistration | DashboardContentWrapper]) ->
     desc = message.desc()
     return {
         **message_schema(desc),
-        "required": sorted(key for key in form.fields(desc) if key not in _MAYBE_ABSENT),
+        "required": sorted(key for key in dialect.fields(desc) if key not in _MAYBE_ABSENT),
     }
 
 
@@ -363,10 +363,10 @@ def _body_name(operation: Operation) -> str:
 
 def _body(request: type[CreateRequest | UpdateRequest], mandatory: frozenset[str]) -> Schema:
     """Return the schema of a registration in a body: the rules are those of the request that writes it."""
-    rules, said = form.fields(CreateRequest.desc()), comments(request.desc())
-    properties: Schema = {key: {"description": "Read-only: ignored."} for key in sorted(form.READ_ONLY)}
-    for key, field in form.fields(DashboardRegistration.desc()).items():
-        if key in form.READ_ONLY:
+    rules, said = dialect.fields(CreateRequest.desc()), comments(request.desc())
+    properties: Schema = {key: {"description": "Read-only: ignored."} for key in sorted(dialect.READ_ONLY)}
+    for key, field in dialect.fields(DashboardRegistration.desc()).items():
+        if key in dialect.READ_ONLY:
             continue
         properties[key] = field_schema(rules.get(key, field))
         if key in said:

@@ -24,7 +24,7 @@ from dashkeeper.gen.registrations.v1.filter_pb import DimensionFilterList, Query
 from dashkeeper.gen.registrations.v1.report_request_pb import DimensionFilter
 from dashkeeper.gen.rules.v1.rules_pb import ext_visible
 from dashkeeper.strict_json import MAX_INTEGER
-from dashkeeper.transport.rest import form
+from dashkeeper.transport.rest import dialect
 from dashkeeper.transport.rest.paths import in_words
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ _WRITTEN_IN_CODE: Mapping[str, Schema] = {
 
 def message_schema(message: DescMessage) -> Schema:
     """Return the schema of a message."""
-    properties = {key: field_schema(one) for key, one in form.fields(message).items()}
-    spellings = form.second_spellings(message)
+    properties = {key: field_schema(one) for key, one in dialect.fields(message).items()}
+    spellings = dialect.second_spellings(message)
     properties |= {again: properties[key] for again, key in spellings.items()}
-    schema = object_schema(properties, form.mandatory(message), description=described(message))
+    schema = object_schema(properties, dialect.mandatory(message), description=described(message))
     if spellings:
         schema["not"] = {"anyOf": [{"required": [key, again]} for again, key in spellings.items()]}
     return schema
@@ -87,7 +87,7 @@ def components(roots: Collection[DescMessage]) -> dict[str, Schema]:
 
 def field_schema(field: DescField) -> Schema:
     """Return the schema of a member."""
-    rule = form.rules(field)
+    rule = dialect.rules(field)
     schema = _value_schema(field, rule)
     if "$ref" in schema:
         return schema  # what stands beside it would hide what the message says of itself
@@ -121,11 +121,11 @@ def _value_schema(field: DescField, rule: FieldRules | None) -> Schema:
         case DescFieldValueMessage(message=message):
             return _message_or_text(message)
         case DescFieldValueEnum():
-            return {"type": "string", "enum": list(form.allowed_words(field).values())}
+            return {"type": "string", "enum": list(dialect.allowed_words(field).values())}
         case DescFieldValueList(element=element):
             return {"type": "array", "items": _item_schema(field, element, rule), **_limits(field, rule)}
         case DescFieldValueScalar(scalar=scalar):
-            if (field.parent.type_name, field.name) in form.NUMBER_OR_TEXT:
+            if (field.parent.type_name, field.name) in dialect.NUMBER_OR_TEXT:
                 text = {**_scalar_schema(scalar), **_limits(field, rule)}
                 number = {"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER}
                 return {"oneOf": [text, number]}
@@ -135,17 +135,17 @@ def _value_schema(field: DescField, rule: FieldRules | None) -> Schema:
 
 
 def _message_or_text(message: DescMessage) -> Schema:
-    if message.type_name != form.X_KEY:
+    if message.type_name != dialect.X_KEY:
         return reference(message)
-    text = form.fields(message)["key"]
-    return {"oneOf": [_value_schema(text, form.rules(text)), reference(message)]}
+    text = dialect.fields(message)["key"]
+    return {"oneOf": [_value_schema(text, dialect.rules(text)), reference(message)]}
 
 
 def _item_schema(field: DescField, element: Any, rule: FieldRules | None) -> Schema:
     if isinstance(element, DescMessage):
         return reference(element)
     if isinstance(element, DescEnum):
-        return {"type": "string", "enum": list(form.allowed_words(field).values())}
+        return {"type": "string", "enum": list(dialect.allowed_words(field).values())}
     kind: Any = rule.type.value if rule is not None and rule.type is not None else None
     return {**_scalar_schema(element), **_keywords(kind and kind.items)}
 
@@ -242,11 +242,11 @@ def _inlined(message: DescMessage) -> Iterator[DescMessage]:
 
 def _special(message: DescMessage) -> Schema | None:
     match message.type_name:
-        case form.DATASET:
+        case dialect.DATASET:
             return _dataset()
-        case form.CHART:
+        case dialect.CHART:
             return _chart()
-        case form.QUERY_FRAGMENT:
+        case dialect.QUERY_FRAGMENT:
             return _query_fragment()
         case _:
             return None
@@ -256,16 +256,18 @@ def _chart() -> Schema:
     """Return the schema of a chart: its options are those of its type."""
     desc = Chart.desc()
     own = {
-        key: field_schema(one) for key, one in form.fields(desc).items() if key not in form.OPTIONS.values()
+        key: field_schema(one)
+        for key, one in dialect.fields(desc).items()
+        if key not in dialect.OPTIONS.values()
     }
-    words = form.allowed_words(form.fields(desc)["type"])
+    words = dialect.allowed_words(dialect.fields(desc)["type"])
     forms: list[Schema] = []
-    for number, options in form.OPTIONS.items():
-        one = form.fields(desc)[options]
+    for number, options in dialect.OPTIONS.items():
+        one = dialect.fields(desc)[options]
         forms.append(
             object_schema(
                 {**own, "type": {"const": words[number]}, "options": field_schema(one)},
-                form.mandatory(desc),
+                dialect.mandatory(desc),
             )
         )
     return {"description": described(desc), "oneOf": forms}
@@ -274,17 +276,17 @@ def _chart() -> Schema:
 def _dataset() -> Schema:
     """Return the schema of a dataset: what it has is that of its type."""
     desc = Dataset.desc()
-    title = {"series_title": field_schema(form.fields(desc)["series_title"])}
+    title = {"series_title": field_schema(dialect.fields(desc)["series_title"])}
     forms: list[Schema] = []
-    for node, word in form.NODE_TYPES.items():
-        one = form.fields(desc)[node]
+    for node, word in dialect.NODE_TYPES.items():
+        one = dialect.fields(desc)[node]
         assert isinstance(one.value, DescFieldValueMessage)
         inner = one.value.message
-        own = {key: field_schema(member) for key, member in form.fields(inner).items()}
+        own = {key: field_schema(member) for key, member in dialect.fields(inner).items()}
         forms.append(
             object_schema(
                 {"type": {"const": word}, **title, **own},
-                {"type", *form.mandatory(inner)},
+                {"type", *dialect.mandatory(inner)},
                 description=described(inner),
             )
         )
@@ -296,7 +298,7 @@ def _dataset() -> Schema:
                 "type": "string",
                 "minLength": 1,
                 "maxLength": 128,
-                "not": {"enum": list(form.NODE_TYPES.values())},
+                "not": {"enum": list(dialect.NODE_TYPES.values())},
             },
             **title,
         },
@@ -310,13 +312,13 @@ def _dataset() -> Schema:
 def _query_fragment() -> Schema:
     """Return the schema of a query fragment: a text, or a list of filters."""
     desc = QueryFragment.desc()
-    members = form.fields(desc)
-    filters = form.fields(DimensionFilterList.desc())["filters"]
-    text = _value_schema(members["text"], form.rules(members["text"]))
+    members = dialect.fields(desc)
+    filters = dialect.fields(DimensionFilterList.desc())["filters"]
+    text = _value_schema(members["text"], dialect.rules(members["text"]))
     many = {
         "type": "array",
         "items": reference(DimensionFilter.desc()),
-        **_limits(filters, form.rules(filters)),
+        **_limits(filters, dialect.rules(filters)),
     }
     return object_schema(
         {

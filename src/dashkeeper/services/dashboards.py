@@ -208,7 +208,7 @@ class Dashboards:
             description = (
                 f"holds {counted(len(tiles), 'tile')}: a dashboard may have {self._limits.max_tiles}"
             )
-            raise InvalidRequestError.of([Violation("tiles", description)])
+            raise InvalidRequestError.of([Violation(("tiles",), description)])
 
 
 def _sort_value(dashboard: Dashboard, column: str) -> str | int:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dashkeeper.gen.registrations.v1.dataset_pb import Dataset
     from dashkeeper.gen.registrations.v1.report_request_pb import ReportRequest
     from dashkeeper.gen.registrations.v1.transformation_options_pb import DateOptions, DecoratorsOptions
+    from dashkeeper.paths import Path
 
 MAX_DEPTH = 16
 """The most nodes from a dataset down to a leaf, both counted."""
@@ -87,14 +88,14 @@ CHARTS: Mapping[ChartType, tuple[str, frozenset[Kind]]] = {
 """What each type of chart is called, and the kinds that it can show."""
 
 
-def problems(chart: Chart, path: str) -> Iterator[Violation]:
+def problems(chart: Chart, path: Path) -> Iterator[Violation]:
     """Find what keeps a chart's dataset from being drawn, each problem once and at its node.
 
     No node below the sixteenth is looked at, so that no depth does harm.
     """
     if chart.dataset is None:
         return
-    path = f"{path}.dataset"
+    path = (*path, "dataset")
     kind = yield from _examine(chart.dataset, path, 1)
     if chart.type in CHARTS:
         name, shown = CHARTS[chart.type]
@@ -103,7 +104,7 @@ def problems(chart: Chart, path: str) -> Iterator[Violation]:
             yield Violation(path, f"is {kind}: {name} {verb} {_in_words(shown)}")
 
 
-def nodes(dataset: Dataset, path: str) -> Iterator[tuple[str, Dataset]]:
+def nodes(dataset: Dataset, path: Path) -> Iterator[tuple[Path, Dataset]]:
     """Walk over the nodes of a tree with their paths, from the top, not deeper than sixteen of them."""
     pending = [(path, dataset, 1)]
     while pending:
@@ -114,7 +115,7 @@ def nodes(dataset: Dataset, path: str) -> Iterator[tuple[str, Dataset]]:
             pending += [(inner, source, depth + 1) for inner, source in reversed(sources)]
 
 
-def _examine(dataset: Dataset, path: str, depth: int) -> Generator[Violation, None, Kind]:
+def _examine(dataset: Dataset, path: Path, depth: int) -> Generator[Violation, None, Kind]:
     """Yield what is wrong in a tree; return its kind."""
     if depth > MAX_DEPTH:
         yield Violation(path, f"nests too deep: a dataset has at most {MAX_DEPTH} levels")
@@ -123,14 +124,14 @@ def _examine(dataset: Dataset, path: str, depth: int) -> Generator[Violation, No
         return Kind.UNKNOWN
     value = dataset.node.value
     if isinstance(value, AnalyticsSource):
-        return (yield from _examine_query(value.query_json, f"{path}.{dataset.node.field}.query_json"))
+        return (yield from _examine_query(value.query_json, (*path, dataset.node.field, "query_json")))
     if isinstance(value, OtqlSource | DataFileSource | OtherSource):
         return Kind.UNKNOWN
     if isinstance(value, FormatDates):
-        yield from _bucket_problems(value.date_options, f"{path}.{dataset.node.field}.date_options")
+        yield from _bucket_problems(value.date_options, (*path, dataset.node.field, "date_options"))
     elif isinstance(value, GetDecorators):
         yield from _bucket_problems(
-            value.decorators_options, f"{path}.{dataset.node.field}.decorators_options"
+            value.decorators_options, (*path, dataset.node.field, "decorators_options")
         )
 
     name = dataset.node.field.replace("_", "-")
@@ -138,7 +139,7 @@ def _examine(dataset: Dataset, path: str, depth: int) -> Generator[Violation, No
     sources = _sources(dataset, path)
     if wanted := _wanted_count(transformation, len(sources)):
         held = counted(len(sources), "source")
-        yield Violation(f"{path}.{dataset.node.field}.sources", f"holds {held}: {name} takes {wanted}")
+        yield Violation((*path, dataset.node.field, "sources"), f"holds {held}: {name} takes {wanted}")
     kinds: list[Kind] = []
     for source_path, source in sources:
         kind = yield from _examine(source, source_path, depth + 1)
@@ -151,18 +152,18 @@ def _examine(dataset: Dataset, path: str, depth: int) -> Generator[Violation, No
     return kinds[0] if len(kinds) == 1 else Kind.UNKNOWN
 
 
-def _sources(dataset: Dataset, path: str) -> Sequence[tuple[str, Dataset]]:
+def _sources(dataset: Dataset, path: Path) -> Sequence[tuple[Path, Dataset]]:
     """Return the sources of a node with their paths; a leaf has none."""
     if dataset.node is None:
         return ()
     value = dataset.node.value
     if isinstance(value, AnalyticsSource | OtqlSource | DataFileSource | OtherSource):
         return ()
-    path = f"{path}.{dataset.node.field}.sources"
-    return [(f"{path}[{index}]", source) for index, source in enumerate(value.sources)]
+    path = (*path, dataset.node.field, "sources")
+    return [((*path, index), source) for index, source in enumerate(value.sources)]
 
 
-def _examine_query(query: ReportRequest | None, path: str) -> Generator[Violation, None, Kind]:
+def _examine_query(query: ReportRequest | None, path: Path) -> Generator[Violation, None, Kind]:
     """Yield what is wrong in an analytics query; return the kind of its results."""
     if query is None:
         return Kind.UNKNOWN
@@ -197,10 +198,10 @@ def _in_words(kinds: frozenset[Kind]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def _bucket_problems(options: DateOptions | DecoratorsOptions | None, path: str) -> Iterator[Violation]:
+def _bucket_problems(options: DateOptions | DecoratorsOptions | None, path: Path) -> Iterator[Violation]:
     depth = 0
     while options is not None and options.buckets is not None:
-        options, path, depth = options.buckets, f"{path}.buckets", depth + 1
+        options, path, depth = options.buckets, (*path, "buckets"), depth + 1
         if depth > MAX_BUCKETS:
             yield Violation(path, f"nests too deep: buckets have at most {MAX_BUCKETS} levels")
             return

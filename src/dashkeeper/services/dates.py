@@ -12,17 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dashkeeper.gen.registrations.v1.report_request_pb import ReportRequest
+    from dashkeeper.paths import Path
 
 # Of the forms that the .proto takes, those that aren't relative to now.
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d)(?:T(\d\d:\d\d(?::\d\d)?)(?:\.\d+)?(?:Z|[+-](\d\d:?\d\d))?)?", re.ASCII)
 
 
-def problems(report: ReportRequest, path: str) -> Iterator[Violation]:
+def problems(report: ReportRequest, path: Path) -> Iterator[Violation]:
     """Find the dates and times that no calendar and no clock has (RFC 3339 §5.6, without leap seconds)."""
     for i, span in enumerate(report.date_ranges):
         for name, text in (("start_date", span.start_date), ("end_date", span.end_date)):
             if problem := _problem(text):
-                yield Violation(f"{path}.date_ranges[{i}].{name}", problem)
+                yield Violation((*path, "date_ranges", i, name), problem)
 
 
 def _problem(text: str) -> str:

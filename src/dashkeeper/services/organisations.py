@@ -68,11 +68,7 @@ async def community_to_list(
         return known
     if not community_id:
         description = f'is needed: organisation "{organisation_id}" has no registration yet'
-        raise InvalidRequestError(
-            f"community_id: {description}",
-            reason="COMMUNITY_UNKNOWN",
-            violations=[Violation("community_id", description)],
-        )
+        raise InvalidRequestError.of([Violation(("community_id",), description)], reason="COMMUNITY_UNKNOWN")
     if not reach.can_read(community_id):
         raise not_allowed(community_id)
     return community_id

@@ -69,8 +69,4 @@ def _digest(list_identity: object) -> str:
 
 
 def _invalid(description: str) -> InvalidRequestError:
-    return InvalidRequestError(
-        f"page_token: {description}",
-        reason="INVALID_PAGE_TOKEN",
-        violations=[Violation("page_token", description)],
-    )
+    return InvalidRequestError.of([Violation(("page_token",), description)], reason="INVALID_PAGE_TOKEN")

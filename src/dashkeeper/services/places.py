@@ -20,7 +20,7 @@ def place_problems(
         ("builder_ids", builder_ids, Scope.BUILDERS),
     ):
         if ids and scope not in scopes:
-            yield Violation(field, f"must be empty without SCOPE_{scope.name} among the scopes")
+            yield Violation((field,), f"must be empty without SCOPE_{scope.name} among the scopes")
 
 
 def repetitions(
@@ -36,4 +36,4 @@ def repetitions(
         first_with: dict[object, int] = {}
         for index, value in enumerate(values):
             if (first := first_with.setdefault(value, index)) != index:
-                yield Violation(f"{field}[{index}]", f"is the same as {field}[{first}]: leave one out")
+                yield Violation((field, index), f"is the same as {field}[{first}]: leave one out")

@@ -14,6 +14,7 @@ from dashkeeper.errors import (
     AlreadyExistsError,
     InvalidRequestError,
     Violation,
+    no_registration,
 )
 from dashkeeper.gen.registrations.v1.changes_pb import (
     CreateResponse,
@@ -28,7 +29,6 @@ from dashkeeper.services.places import place_problems
 from dashkeeper.services.registration_states import (
     check_ids_size,
     check_size,
-    missing,
     next_state,
     no_content,
     preview,
@@ -112,7 +112,7 @@ class RegistrationChanges:
             description = (
                 "is not a content of this registration: leave it out, or take one that ListContents gives"
             )
-            raise InvalidRequestError.of([Violation("dashboard_content_id", description)])
+            raise InvalidRequestError.of([Violation(("dashboard_content_id",), description)])
         wrapper = None
         if names_older and stored.restored is not None:
             wrapper = self._wrapped(stored.restored.content, stored, current, request.change_message)
@@ -227,14 +227,14 @@ class RegistrationChanges:
     def _existing(self, stored: StoredRegistration, registration_id: str) -> DashboardRegistration:
         registration = self._reachable(stored, registration_id)
         if registration.deleted_at is not None:
-            raise missing(registration_id)
+            raise no_registration(registration_id)
         return registration
 
     def _reachable(self, stored: StoredRegistration, registration_id: str) -> DashboardRegistration:
         """Return the registration, even a deleted one, if the caller may write it."""
         registration = stored.state
         if registration is None or not self.reach.can_read(registration.organisation_id):
-            raise missing(registration_id)
+            raise no_registration(registration_id)
         self.reach.check_write(registration.organisation_id)
         return registration
 

@@ -21,15 +21,6 @@ _MAX_IDS_BYTES = 409_600
 """400 KiB: the most that segment_ids and builder_ids take; all else of a registration is short."""
 
 
-def missing(registration_id: str) -> NotFoundError:
-    """Make the error of a registration that isn't there, for whatever reason."""
-    return NotFoundError(
-        f'there is no registration "{registration_id}" in this project',
-        reason="REGISTRATION_NOT_FOUND",
-        metadata={"id": registration_id},
-    )
-
-
 def no_content(registration_id: str, content_id: str) -> NotFoundError:
     """Make the error of a content that isn't there, or isn't kept any more."""
     if not content_id:

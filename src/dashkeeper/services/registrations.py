@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from dashkeeper import times
+from dashkeeper.errors import no_registration
 from dashkeeper.gen.registrations.v1.changes_pb import (
     CreateRequest,
     CreateResponse,
@@ -38,7 +39,7 @@ from dashkeeper.services.ids import new_registration_id
 from dashkeeper.services.organisations import community_to_list, not_allowed, reach_of
 from dashkeeper.services.paging import MAX_PAGE_BYTES, NEWEST, decode_page_token, encode_page_token
 from dashkeeper.services.registration_changes import RegistrationChanges, writes_content_id
-from dashkeeper.services.registration_states import missing, no_content
+from dashkeeper.services.registration_states import no_content
 from dashkeeper.services.writes import new_write
 from dashkeeper.store.queries import ContentQuery, RegistrationQuery
 
@@ -120,7 +121,7 @@ class Registrations:
         registration = await self._store.get_registration(self._caller.project_id, request.id)
         registration = await self._readable(registration, request.id)
         if registration.deleted_at is not None:
-            raise missing(request.id)
+            raise no_registration(request.id)
         return GetResponse(registration=registration)
 
     async def create(self, request: CreateRequest, ctx: Context, /) -> CreateResponse:
@@ -179,7 +180,7 @@ class Registrations:
         found = await self._store.get_content(self._caller.project_id, request.id, request.content_id)
         registration = await self._readable(found.registration if found else None, request.id)
         if registration.deleted_at is not None:
-            raise missing(request.id)
+            raise no_registration(request.id)
         if found is None or found.content is None:
             raise no_content(request.id, request.content_id)
         return GetContentResponse(content_wrapper=found.content)
@@ -257,7 +258,7 @@ class Registrations:
         """
         reach = await reach_of(self._caller, self._store)
         if registration is None or not reach.can_read(registration.organisation_id):
-            raise missing(registration_id)
+            raise no_registration(registration_id)
         return registration
 
     async def _write(
@@ -284,7 +285,7 @@ class Registrations:
         reply = await self._store.write_registration(write, change, reply_type)
         shown, allowed = shows(reply), self._caller.organisations
         if shown is not None and allowed is not None and shown.organisation_id not in allowed:
-            raise missing(registration_id)
+            raise no_registration(registration_id)
         return reply
 
 

@@ -7,7 +7,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Protocol, cast
 
 from dashkeeper import times
-from dashkeeper.errors import AbortedError, FailedPreconditionError
+from dashkeeper.errors import FailedPreconditionError, changed_since_read
 from dashkeeper.maps import sort_maps
 from dashkeeper.store.base import Write
 
@@ -63,11 +63,7 @@ def check_etag(kind: str, resource_id: str, current: str, etag: str, *, required
         FailedPreconditionError: If there is none, and one is required.
     """
     if etag and etag != current:
-        raise AbortedError(
-            f'{kind} "{resource_id}" changed since it was read: read it again and retry',
-            reason="ETAG_MISMATCH",
-            metadata={"id": resource_id, "current_etag": current},
-        )
+        raise changed_since_read(kind, resource_id, current)
     if not etag and required:
         raise FailedPreconditionError(
             f'a write of {kind} "{resource_id}" needs an etag: read it and send the etag you got',

@@ -9,14 +9,17 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from connectrpc.errors import ConnectError
 from connectrpc.method import IdempotencyLevel
 from connectrpc.server import ConnectASGIApplication, Endpoint
 from starlette.routing import Route
 
 from dashkeeper.errors import UnauthenticatedError
+from dashkeeper.maps import sort_maps
 from dashkeeper.methods import method_info, procedure
 from dashkeeper.transport.compression import Gzip
 from dashkeeper.transport.connect_requests import Arrival, RefusedByHTTPError, arrival
+from dashkeeper.transport.details import details
 from dashkeeper.transport.reporting import current_call, refusal
 
 if TYPE_CHECKING:
@@ -78,11 +81,21 @@ class _Admission:
         except Exception as error:
             if isinstance(error, UnauthenticatedError):
                 ctx.response_headers["www-authenticate"] = "Bearer"
-            raise self._pipeline.fail(call, error) from error
+            raise self._told(error) from error
 
     async def on_end(self, token: None, ctx: Context, error: Exception | None, /) -> None:
         if error is not None:
-            raise self._pipeline.fail(current_call(), error) from error
+            raise self._told(error) from error
+
+    def _told(self, error: Exception) -> ConnectError:
+        """Return an error as connectrpc sends it."""
+        call = current_call()
+        known = self._pipeline.fail(call, error)
+        sent = details(known, call.request_id)
+        result = ConnectError(known.CODE, known.message, sent)
+        for detail in sent:
+            sort_maps(detail)  # shown as JSON too, beside the bytes that were just made
+        return result
 
 
 class ConnectApplication(ConnectASGIApplication[None]):

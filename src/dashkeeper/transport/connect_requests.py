@@ -139,7 +139,7 @@ def _joined(scope: Scope) -> dict[str, str]:
 
 def _header_problems(headers: Mapping[str, str], protocol: str) -> list[Violation]:
     return [
-        Violation(name, f"{rule}, sent once")
+        Violation((name,), f"{rule}, sent once")
         for name, (pattern, rule) in _PROTOCOL_HEADERS[protocol].items()
         if name in headers and not pattern.fullmatch(headers[name])
     ]
@@ -171,18 +171,18 @@ def _query_problems(query: bytes) -> list[Violation]:
             values[name] = value
     if values.get("encoding") not in _ENCODINGS:
         raise _unsupported("the parameter encoding must be json or proto")
-    problems = [Violation(name, "must be given once") for name in _KNOWN if name in repeated]
+    problems = [Violation((name,), "must be given once") for name in _KNOWN if name in repeated]
     problems += [
-        Violation(name, rule)
+        Violation((name,), rule)
         for name, (allowed, rule) in _PARAMETERS.items()
         if name in values and name not in repeated and values[name] not in allowed
     ]
     if values.get("compression") == "":
-        problems.append(Violation("compression", "must be gzip or identity, or left out"))
+        problems.append(Violation(("compression",), "must be gzip or identity, or left out"))
     if "message" not in values:
-        problems.append(Violation("message", "must be given"))
+        problems.append(Violation(("message",), "must be given"))
     elif values.get("base64") == "1" and not _is_base64(values["message"]):
-        problems.append(Violation("message", "must be URL-safe base64 (RFC 4648 §5), with base64=1"))
+        problems.append(Violation(("message",), "must be URL-safe base64 (RFC 4648 §5), with base64=1"))
     return problems
 
 

@@ -15,18 +15,17 @@ from protobuf.wkt import Any as AnyMessage
 
 from dashkeeper.codec import decode
 from dashkeeper.config import Address
-from dashkeeper.errors import UnimplementedError, counted, shutting_down
-from dashkeeper.gen.google.rpc.error_details_pb import BadRequest
+from dashkeeper.errors import UnimplementedError, shutting_down
 from dashkeeper.gen.google.rpc.status_pb import Status
 from dashkeeper.methods import function_name, method_info, procedure
 from dashkeeper.transport.addresses import bound_sockets, cannot_listen, check_unused, ipv6_kept_out
+from dashkeeper.transport.details import details
 from dashkeeper.transport.http1 import MAX_HEAD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import timedelta
 
-    from connectrpc.errors import ErrorDetail
     from protobuf import DescMethod, DescService, Message
 
     from dashkeeper.pipeline import Call, Pipeline
@@ -229,12 +228,14 @@ async def _abort(
 ) -> None:
     """End the call with the error and its details, as google.rpc.Status in the trailers."""
     known = pipeline.fail(call, error)
-    code = _STATUS_CODES[known.code]
-    status = Status(code=code.value[0], message=_fitting(known.message))
-    for detail in known.details:
-        status.details.append(
-            AnyMessage(type_url=f"type.googleapis.com/{detail.type_name}", value=_shortened(detail))
-        )
+    code = _STATUS_CODES[known.CODE]
+    status = Status(
+        code=code.value[0],
+        message=_fitting(known.message),
+        details=[
+            AnyMessage.pack(detail) for detail in details(known, call.request_id, max_bytes=_MAX_DETAIL_BYTES)
+        ],
+    )
     await context.abort(
         code,
         status.message,
@@ -248,23 +249,3 @@ def _fitting(message: str) -> str:
         return message
     longest = _MAX_MESSAGE_BYTES if message.isascii() else _MAX_MESSAGE_BYTES // len(quote("\U0010ffff"))
     return message[:longest]
-
-
-def _shortened(detail: ErrorDetail) -> bytes:
-    """Return the detail in binary form, with only as many field violations as fit the trailers."""
-    content = detail.message_bytes
-    bad_request = detail.value(BadRequest) if len(content) > _MAX_DETAIL_BYTES else None
-    if bad_request is None:
-        return content
-    kept: list[BadRequest.FieldViolation] = []
-    size = 0
-    for violation in bad_request.field_violations:
-        size += len(violation.to_binary())
-        if size > _MAX_DETAIL_BYTES:
-            break
-        kept.append(violation)
-    left_out = len(bad_request.field_violations) - len(kept)
-    kept.append(
-        BadRequest.FieldViolation(description=f"and {counted(left_out, 'more violation')}, left out here")
-    )
-    return BadRequest(field_violations=kept).to_binary()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse
 
+from dashkeeper.transport.details import details
 from dashkeeper.transport.routing import sent_path
 
 if TYPE_CHECKING:
@@ -66,10 +67,17 @@ def refusal(
     pipeline: Pipeline, error: Exception, status: int, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return the answer to a request that is no call, in Connect's form, and note why for the report."""
-    known = pipeline.fail(current_call(), error)
-    details = [
-        {"type": detail.type_name, "value": b64encode(detail.message_bytes).decode().rstrip("=")}
-        for detail in known.details
-    ]
-    content = {"code": known.code.value, "message": known.message, "details": details}
+    call = current_call()
+    known = pipeline.fail(call, error)
+    content = {
+        "code": known.CODE.value,
+        "message": known.message,
+        "details": [
+            {
+                "type": detail.desc().type_name,
+                "value": b64encode(detail.to_binary()).decode().rstrip("="),
+            }
+            for detail in details(known, call.request_id)
+        ],
+    }
     return JSONResponse(content, status, headers)

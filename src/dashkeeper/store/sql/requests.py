@@ -53,12 +53,8 @@ def recall(conn: Connection, write: Write, reply_type: type[Reply]) -> Reply | N
         conn.execute(_DELETE, _key_of(write))  # not yet swept away; its key is needed again
         return None
     if row.request_hash != write.request_hash:
-        message = f'"{write.request_id}" was used for a different request: make up a new one'
-        raise InvalidRequestError(
-            f"request_id: {message}",
-            reason="REQUEST_ID_REUSED",
-            violations=[Violation("request_id", message)],
-        )
+        description = f'"{write.request_id}" was used for a different request: make up a new one'
+        raise InvalidRequestError.of([Violation(("request_id",), description)], reason="REQUEST_ID_REUSED")
     reply = reply_type.from_binary(row.reply)
     if row.body is not None and (part := part_with_body(reply)) is not None:
         name, header = part

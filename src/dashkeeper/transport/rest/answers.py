@@ -8,15 +8,16 @@ from connectrpc.code import Code
 from starlette.responses import Response
 
 from dashkeeper import strict_json
-from dashkeeper.gen.google.rpc.error_details_pb import BadRequest, ErrorInfo
-from dashkeeper.transport.rest.paths import in_words, translated
+from dashkeeper.errors import Violation
+from dashkeeper.paths import written
+from dashkeeper.transport.rest.paths import InOwnTermsError, in_words, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from connectrpc.errors import ConnectError
     from protobuf import DescMessage
 
+    from dashkeeper.errors import DashkeeperError
     from dashkeeper.transport.rest.resources import Answer
 
 STATUSES: Mapping[Code, int] = {
@@ -49,37 +50,36 @@ def response(answer: Answer, headers: Mapping[str, str]) -> Response:
 
 def error_response(
     status: int,
-    code: str,
+    error: DashkeeperError,
     text: str,
     *,
     request_id: str,
-    reason: str,
+    violations: Sequence[Violation] = (),
     headers: Mapping[str, str],
-    metadata: Mapping[str, str] | None = None,
-    violations: list[dict[str, str]] | None = None,
 ) -> Response:
     """Return an error as it is sent."""
     content: dict[str, Any] = {
         "status": "error",
         "error": text,
-        "error_code": code,
+        "error_code": error.CODE.name,
         "error_id": request_id,
-        "reason": reason,
-        "violations": violations or [],
+        "reason": error.reason,
+        "violations": [
+            {"field": written(path), "description": description} for path, description in violations
+        ],
     }
-    if metadata:
-        content["metadata"] = dict(metadata)
+    if error.metadata:
+        content["metadata"] = dict(sorted(error.metadata.items()))
     return Response(dump(content), status, headers, _MEDIA_TYPE)
 
 
 def failure(
-    error: ConnectError,
+    error: DashkeeperError,
     *,
     request_id: str,
     message: DescMessage,
     about: str,
     has_conditions: bool,
-    is_in_body_terms: bool,
     headers: Mapping[str, str],
 ) -> Response:
     """Return the answer for an error of the pipeline.
@@ -90,36 +90,21 @@ def failure(
         message: The RPC's request, which the error's paths are those of.
         about: What the call writes, for the error's text.
         has_conditions: Whether the call has an If-Match or If-None-Match.
-        is_in_body_terms: Whether the error's paths are the body's already.
         headers: To be sent with it.
     """
-    details = {detail.type_name: detail.message_bytes for detail in error.details}
-    info = ErrorInfo.from_binary(details.get(ErrorInfo.desc().type_name, b""))
-    bad = BadRequest.from_binary(details.get(BadRequest.desc().type_name, b""))
-    violations = [
-        {
-            "field": found.field if is_in_body_terms else translated(found.field, message),
-            "description": found.description if is_in_body_terms else in_words(found.description),
-        }
-        for found in bad.field_violations
-    ]
+    violations = [*error.violations]
+    if not isinstance(error, InOwnTermsError):
+        violations = [Violation(translated(path, message), in_words(text)) for path, text in violations]
     text = in_words(error.message)
-    if violations and info.reason == _OF_INVALID_FIELDS:
+    if violations and error.reason == _OF_INVALID_FIELDS:
         first = violations[0]
-        text = f"Invalid {about}: {' '.join(filter(None, first.values()))}"
+        text = f"Invalid {about}: {' '.join(filter(None, (written(first.path), first.description)))}"
         if len(violations) > 1:
             text += f" (and {len(violations) - 1} more, see violations)"
-    status = _status(error.code, info.reason, has_conditions=has_conditions)
+    status = _status(error, has_conditions=has_conditions)
     more = {"www-authenticate": "Bearer"} if status == 401 else {}
     return error_response(
-        status,
-        error.code.name,
-        text,
-        request_id=request_id,
-        reason=info.reason,
-        headers={**headers, **more},
-        metadata=info.metadata,
-        violations=violations,
+        status, error, text, request_id=request_id, violations=violations, headers={**headers, **more}
     )
 
 
@@ -128,8 +113,9 @@ def dump(content: object) -> bytes:
     return strict_json.dump(content).encode()
 
 
-def _status(code: Code, reason: str, *, has_conditions: bool) -> int:
-    match code:
+def _status(error: DashkeeperError, *, has_conditions: bool) -> int:
+    reason = error.reason
+    match error.CODE:
         case Code.ABORTED if has_conditions and reason == "ETAG_MISMATCH":
             return 412
         case Code.ALREADY_EXISTS if has_conditions:
@@ -139,4 +125,4 @@ def _status(code: Code, reason: str, *, has_conditions: bool) -> int:
         case Code.RESOURCE_EXHAUSTED if reason.endswith("_TOO_LARGE") or reason == "TOO_MANY_ITEMS":
             return 413
         case _:
-            return STATUSES[code]
+            return STATUSES[error.CODE]

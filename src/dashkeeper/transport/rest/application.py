@@ -19,7 +19,6 @@ from dashkeeper.transport.content import coding, media_type
 from dashkeeper.transport.reporting import current_call
 from dashkeeper.transport.rest.answers import error_response, failure, response
 from dashkeeper.transport.rest.query import parameters
-from dashkeeper.transport.rest.reader import ReadError
 from dashkeeper.transport.rest.resources import Exchange
 from dashkeeper.transport.rest.routes import DESCRIPTION, PREFIX, ROUTES
 from dashkeeper.transport.routing import decoded_id
@@ -114,7 +113,6 @@ class _Resource:
                 message=operation.info.input.desc(),
                 about=operation.about if operation.body is not None else "request",
                 has_conditions="if-match" in headers or "if-none-match" in headers,
-                is_in_body_terms=isinstance(error, ReadError),
                 headers=sent,
             )
             if isinstance(error, _UnsupportedMediaTypeError):
@@ -177,30 +175,22 @@ class _Nothing:
 
 def _not_found(pipeline: Pipeline) -> Response:
     message = f"nothing is served at this path: see {DESCRIPTION}"
-    return _refusal(pipeline, NotFoundError, message, 404, "PATH_NOT_FOUND", {})
+    return _refusal(pipeline, NotFoundError(message, reason="PATH_NOT_FOUND"), 404, {})
 
 
 def _not_allowed(pipeline: Pipeline, scope: Scope, methods: Iterable[str]) -> Response:
     allowed = ", ".join(sorted(methods))
     message = f"{scope['method'][:20]} is not served here: use {allowed}"
-    return _refusal(pipeline, UnimplementedError, message, 405, "METHOD_NOT_ALLOWED", {"allow": allowed})
+    error = UnimplementedError(message, reason="METHOD_NOT_ALLOWED")
+    return _refusal(pipeline, error, 405, {"allow": allowed})
 
 
-def _refusal(
-    pipeline: Pipeline,
-    kind: type[DashkeeperError],
-    message: str,
-    status: int,
-    reason: str,
-    headers: Mapping[str, str],
-) -> Response:
+def _refusal(pipeline: Pipeline, error: DashkeeperError, status: int, headers: Mapping[str, str]) -> Response:
     """Return the answer to a request that is no call, and note why for the report."""
     call = current_call()
     call.protocol = "rest"
-    pipeline.fail(call, kind(message, reason=reason))
-    return error_response(
-        status, kind.CODE.name, message, request_id=call.request_id, reason=reason, headers=headers
-    )
+    pipeline.fail(call, error)
+    return error_response(status, error, error.message, request_id=call.request_id, headers=headers)
 
 
 async def _unless_gone(work: Awaitable[Answer], receive: Receive) -> Answer:

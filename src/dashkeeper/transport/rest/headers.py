@@ -7,18 +7,18 @@ import uuid
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from dashkeeper.errors import InvalidRequestError, Violation
+from dashkeeper.errors import Violation
+from dashkeeper.transport.rest.paths import InOwnTermsError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.datastructures import Headers
 
 _ENTITY_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _SEPARATOR = re.compile(r"[ \t]*,[ \t,]*")
 _OWN_TAG = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _PERCENT_ENCODED = re.compile(r"(?:[\x20-\x24\x26-\x7e]|%[0-9A-Fa-f]{2})*")
-
-NEVER = 'W/"'
-"""An etag that no resource has: it makes a condition fail where the condition is checked."""
 
 
 class Tags(NamedTuple):
@@ -29,12 +29,17 @@ class Tags(NamedTuple):
     strong: tuple[str, ...] = ()
     weak: tuple[str, ...] = ()
 
+    @property
+    def own(self) -> Sequence[str]:
+        """Those that can be an etag of ours. A weak one never meets If-Match (RFC 9110 §8.8.3.2)."""
+        return [tag for tag in self.strong if _OWN_TAG.fullmatch(tag)]
+
 
 def tags(headers: Headers, name: str) -> Tags | None:
     """Return the tags in a header, None if it isn't there.
 
     Raises:
-        InvalidRequestError: If it is malformed.
+        InOwnTermsError: If it is malformed.
     """
     values = headers.getlist(name)
     if not values:
@@ -61,16 +66,11 @@ def tags(headers: Headers, name: str) -> Tags | None:
     return Tags(any=False, strong=tuple(strong), weak=tuple(weak))
 
 
-def own(tag: str) -> str:
-    """Return a tag as an etag to compare with, or one that never matches where it can't be ours."""
-    return tag if _OWN_TAG.fullmatch(tag) else NEVER
-
-
 def change_message(headers: Headers) -> str:
     """Return what X-Change-Message says: percent-encoded UTF-8.
 
     Raises:
-        InvalidRequestError: If it is malformed.
+        InOwnTermsError: If it is malformed.
     """
     values = headers.getlist("x-change-message")
     try:
@@ -85,7 +85,7 @@ def request_id(headers: Headers) -> str:
     """Return the UUID in Idempotency-Key, bare or in double quotes; empty if there is none.
 
     Raises:
-        InvalidRequestError: If it isn't one.
+        InOwnTermsError: If it isn't one.
     """
     values = headers.getlist("idempotency-key")
     if not values:
@@ -100,9 +100,9 @@ def request_id(headers: Headers) -> str:
         raise _invalid("Idempotency-Key", "must be sent once, and be a UUID") from error
 
 
-def _malformed(name: str) -> InvalidRequestError:
+def _malformed(name: str) -> InOwnTermsError:
     return _invalid(name, 'must be * or a list of entity tags such as "abc"')
 
 
-def _invalid(name: str, description: str) -> InvalidRequestError:
-    return InvalidRequestError.of([Violation(name, description)])
+def _invalid(name: str, description: str) -> InOwnTermsError:
+    return InOwnTermsError.of([Violation((name,), description)])

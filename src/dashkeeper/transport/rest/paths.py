@@ -6,18 +6,19 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
-from protobuf import DescFieldValueList, DescFieldValueMessage, DescMessage
-
-from dashkeeper.gen.registrations.v1.contents_pb import UpdateContentRequest
+from dashkeeper.descriptors import message_of
+from dashkeeper.errors import InvalidRequestError
 from dashkeeper.gen.registrations.v1.filter_pb import DimensionFilterList
 from dashkeeper.gen.registrations.v1.registrations_connect import RegistrationsService
 from dashkeeper.gen.registrations.v1.source_pb import OtqlSource
-from dashkeeper.transport.rest import form
+from dashkeeper.transport.rest import dialect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from protobuf import DescFile
+    from protobuf import DescFile, DescMessage
+
+    from dashkeeper.paths import Path
 
 PARAMETERS: Mapping[str, str] = {
     "title_contains": "keywords",
@@ -32,12 +33,12 @@ PARAMETERS: Mapping[str, str] = {
 """What stands for a field of a request, where it isn't the parameter or key of the same name."""
 
 _KEYS: Mapping[tuple[str, str], str] = {
-    **{(form.DATASET, node): "" for node in (*form.NODE_TYPES, "other")},
-    **{(form.CHART, options): "options" for options in form.OPTIONS.values()},
-    (form.DATASET, "node"): "type",
-    (form.OTHER_SOURCE, "json"): "",
-    (form.QUERY_FRAGMENT, "text"): "fragment",
-    (form.QUERY_FRAGMENT, "filters"): "fragment",
+    **{(dialect.DATASET, node): "" for node in (*dialect.NODE_TYPES, "other")},
+    **{(dialect.CHART, options): "options" for options in dialect.OPTIONS.values()},
+    (dialect.DATASET, "node"): "type",
+    (dialect.OTHER_SOURCE, "json"): "",
+    (dialect.QUERY_FRAGMENT, "text"): "fragment",
+    (dialect.QUERY_FRAGMENT, "filters"): "fragment",
     (DimensionFilterList.desc().type_name, "filters"): "",
     (OtqlSource.desc().type_name, "query"): "query_id",
 }
@@ -45,47 +46,44 @@ _KEYS: Mapping[tuple[str, str], str] = {
 
 _REQUESTS = {method.input.type_name for method in RegistrationsService.desc().methods}
 
-_STEP = re.compile(r'\.?([A-Za-z_][A-Za-z0-9_-]*)|(\[(?:\d+|"(?:[^"\\]|\\.)*")\])')
-_PATH_IN_TEXT = re.compile(r"\bcontent(?:\.[a-z_]+(?:\[\d+\])*)+")
 _NAME_IN_TEXT = re.compile(rf"\b(?:{'|'.join(name for name in PARAMETERS if '_' in name)})\b")
 _BETWEEN = re.compile(r"must be greater than or equal to (\S+) and less than or equal to (\S+)")
 _CONSTANT = re.compile(r"\b[A-Z][A-Z]*(?:_[A-Z]+)+\b")
 
 
-def translated(path: str, message: DescMessage) -> str:
+class InOwnTermsError(InvalidRequestError):
+    """A request that isn't what a route takes: its paths and words are those of REST already."""
+
+
+def translated(path: Path, message: DescMessage) -> Path:
     """Return where a field stands in REST: `sources[1].uri` for `join.sources[1].data_file.uri`."""
-    result = ""
+    result: list[str | int] = []
     at: DescMessage | None = message
-    for name, subscript in _STEP.findall(path):
-        if subscript:
-            result += subscript
+    for step in path:
+        if isinstance(step, int) or at is None:
+            result.append(step)
             continue
-        key, at = _step(at, name)
-        result += f".{key}" if key and result else key
-    return result
+        key, at = _step(at, step)
+        if key:
+            result.append(key)
+    return tuple(result)
 
 
 def in_words(text: str) -> str:
-    """Return the text of an error with the paths and words of the REST form in it."""
+    """Return the text of an error with the words of the REST form in it."""
     text = _BETWEEN.sub(r"must be between \1 and \2", text.replace("value is required", "must not be empty"))
     text = _NAME_IN_TEXT.sub(lambda found: PARAMETERS[found[0]], text)
-    text = _PATH_IN_TEXT.sub(lambda found: translated(found[0], UpdateContentRequest.desc()), text)
     return _CONSTANT.sub(lambda found: _constants().get(found[0], found[0]), text)
 
 
-def _step(at: DescMessage | None, name: str) -> tuple[str, DescMessage | None]:
-    if at is None:
-        return name, None
+@cache
+def _step(at: DescMessage, name: str) -> tuple[str, DescMessage | None]:
+    """Return the key of a field, or of a oneof, and the message that it holds."""
     field = next((field for field in at.fields if field.name == name), None)
-    inner: DescMessage | None = None
-    if field is not None:
-        if isinstance(field.value, DescFieldValueMessage):
-            inner = field.value.message
-        elif isinstance(field.value, DescFieldValueList) and isinstance(field.value.element, DescMessage):
-            inner = field.value.element
+    inner = message_of(field) if field is not None else None
     if at.type_name in _REQUESTS:
         return PARAMETERS.get(name, name), inner
-    return _KEYS.get((at.type_name, name), name if field is None else form.key(field)), inner
+    return _KEYS.get((at.type_name, name), name if field is None else dialect.key(field)), inner
 
 
 @cache
@@ -101,7 +99,7 @@ def _constants() -> Mapping[str, str]:
 
     add(RegistrationsService.desc().file)
     return {
-        value.name: f'"{form.words(enum)[value.number]}"'
+        value.name: f'"{dialect.words(enum)[value.number]}"'
         for file in files.values()
         for enum in file.enums
         for value in enum.values

@@ -8,8 +8,9 @@ from urllib.parse import parse_qsl
 
 from protobuf import DescFieldValueEnum, DescFieldValueScalar, ScalarType
 
-from dashkeeper.errors import InvalidRequestError, Violation
-from dashkeeper.transport.rest import form
+from dashkeeper.errors import Violation
+from dashkeeper.transport.rest import dialect
+from dashkeeper.transport.rest.paths import InOwnTermsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 _INTEGER = re.compile(r"-?[0-9]{1,9}")
 _MAX_PARAMETERS = 100
-_MAX_SHOWN = 100
 
 
 def parameters(query_string: bytes, fields: Mapping[str, DescField]) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def parameters(query_string: bytes, fields: Mapping[str, DescField]) -> dict[str
         fields: The parameters that the route has, and the field that says what each may hold.
 
     Raises:
-        InvalidRequestError: Naming all that is wrong.
+        InOwnTermsError: Naming all that is wrong.
     """
     try:
         sent = parse_qsl(
@@ -39,7 +39,7 @@ def parameters(query_string: bytes, fields: Mapping[str, DescField]) -> dict[str
             max_num_fields=_MAX_PARAMETERS,
         )
     except ValueError as error:
-        raise InvalidRequestError(
+        raise InOwnTermsError(
             f"the query must be percent-encoded UTF-8, and hold {_MAX_PARAMETERS} parameters at most",
             reason="MALFORMED_REQUEST",
         ) from error
@@ -48,16 +48,16 @@ def parameters(query_string: bytes, fields: Mapping[str, DescField]) -> dict[str
     for name, text in sent:
         if (field := fields.get(name)) is None:
             known = f"only {', '.join(fields)} can" if fields else "nothing can"
-            problems.append(Violation(name[:_MAX_SHOWN], f"is not a parameter here: {known} be given"))
+            problems.append(Violation((name,), f"is not a parameter here: {known} be given"))
         elif name in result:
-            problems.append(Violation(name, "must be given once"))
+            problems.append(Violation((name,), "must be given once"))
         else:
             value, problem = _value(text, field)
             if problem:
-                problems.append(Violation(name, problem))
+                problems.append(Violation((name,), problem))
             result[name] = value
     if problems:
-        raise InvalidRequestError.of(problems)
+        raise InOwnTermsError.of(problems)
     return result
 
 
@@ -67,7 +67,7 @@ def _value(text: str, field: DescField) -> tuple[Any, str]:
         return None, "must not be empty: leave it out"
     match field.value:
         case DescFieldValueEnum():
-            allowed = form.allowed_words(field)
+            allowed = dialect.allowed_words(field)
             found = [number for number, word in allowed.items() if word.lower() == text.lower()]
             return (found[0], "") if found else (None, f"must be one of {', '.join(allowed.values())}")
         case DescFieldValueScalar(scalar=ScalarType.BOOL):

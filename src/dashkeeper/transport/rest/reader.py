@@ -17,33 +17,32 @@ from protobuf import (
 )
 
 from dashkeeper.bounds import MAX_DEPTH, check_items, check_json
-from dashkeeper.errors import MAX_VIOLATIONS, InvalidRequestError, Violation
+from dashkeeper.descriptors import folded
+from dashkeeper.errors import MAX_VIOLATIONS, Violation
 from dashkeeper.gen.registrations.v1.chart_options_pb import XKey
 from dashkeeper.gen.registrations.v1.chart_pb import Chart
 from dashkeeper.gen.registrations.v1.dataset_pb import Dataset
 from dashkeeper.gen.registrations.v1.filter_pb import DimensionFilterList, QueryFragment
 from dashkeeper.gen.registrations.v1.source_pb import OtherSource
-from dashkeeper.services.contents import FRAGMENT_NAMES, NODE_NAMES, folded
-from dashkeeper.strict_json import MAX_INTEGER, StrictJSONError, Verbatim, dump, member, parse
-from dashkeeper.transport.rest import form
+from dashkeeper.strict_json import MAX_INTEGER, StrictJSONError, Verbatim, dump, parse
+from dashkeeper.transport.rest import dialect
+from dashkeeper.transport.rest.paths import InOwnTermsError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from protobuf import DescField
 
+    from dashkeeper.paths import Path
+
 M = TypeVar("M", bound=Message)
 
 _MAX_SHOWN = 100
-_CHART_FIELDS = form.fields(Chart.desc())
-_FRAGMENT_FIELDS = form.fields(QueryFragment.desc())
-_DATASET_FIELDS = form.fields(Dataset.desc())
+_CHART_FIELDS = dialect.fields(Chart.desc())
+_FRAGMENT_FIELDS = dialect.fields(QueryFragment.desc())
+_DATASET_FIELDS = dialect.fields(Dataset.desc())
 _SERIES_TITLE = _DATASET_FIELDS["series_title"]
-_FILTERS = form.fields(DimensionFilterList.desc())["filters"]
-
-
-class ReadError(InvalidRequestError):
-    """A body that isn't what it must be. Its paths are the body's already."""
+_FILTERS = dialect.fields(DimensionFilterList.desc())["filters"]
 
 
 def read(
@@ -62,7 +61,7 @@ def read(
         ignored: The keys that it may have whatever they hold, and that aren't read.
 
     Raises:
-        ReadError: Naming all that is wrong with it (a hundred problems at most).
+        InOwnTermsError: Naming all that is wrong with it (a hundred problems at most).
         InvalidRequestError: If it nests deeper than 90.
         ResourceExhaustedError: If it holds too many items.
     """
@@ -70,19 +69,19 @@ def read(
     try:
         value = parse(body, max_depth=MAX_DEPTH)
     except StrictJSONError as error:
-        raise ReadError.of(error.problems) from error
+        raise InOwnTermsError.of(error.problems) from error
     check_items(value, values)
     reader = _Reader()
     desc = message.desc()
     if mandatory is None and not ignored:
-        result = reader.message(value, desc, "")
+        result = reader.message(value, desc, ())
     else:
         result = message()
-        fields = {key: field for key, field in form.fields(desc).items() if key not in ignored}
-        if reader.is_object(value, ""):
-            reader.fill(result, fields, value, mandatory or (), "", ignored)
+        fields = {key: field for key, field in dialect.fields(desc).items() if key not in ignored}
+        if reader.is_object(value, ()):
+            reader.fill(result, fields, value, mandatory or (), (), ignored)
     if reader.problems:
-        raise ReadError.of(reader.problems[:MAX_VIOLATIONS])
+        raise InOwnTermsError.of(reader.problems[:MAX_VIOLATIONS])
     return cast("M", result)
 
 
@@ -92,21 +91,21 @@ class _Reader:
     def __init__(self) -> None:
         self.problems: list[Violation] = []
 
-    def message(self, value: Any, desc: DescMessage, path: str) -> Message:
-        if desc.type_name == form.X_KEY and isinstance(value, str):
+    def message(self, value: Any, desc: DescMessage, path: Path) -> Message:
+        if desc.type_name == dialect.X_KEY and isinstance(value, str):
             return XKey(key=value)
         result = desc.type()
         if not self.is_object(value, path):
             return result
         match desc.type_name:
-            case form.DATASET:
+            case dialect.DATASET:
                 return self._dataset(value, path)
-            case form.CHART:
+            case dialect.CHART:
                 return self._chart(value, path)
-            case form.QUERY_FRAGMENT:
+            case dialect.QUERY_FRAGMENT:
                 return self._query_fragment(value, path)
             case _:
-                self.fill(result, form.fields(desc), value, form.mandatory(desc), path)
+                self.fill(result, dialect.fields(desc), value, dialect.mandatory(desc), path)
                 return result
 
     def fill(
@@ -115,67 +114,67 @@ class _Reader:
         fields: Mapping[str, DescField],
         value: dict[str, Any],
         mandatory: Collection[str],
-        path: str,
+        path: Path,
         ignored: Collection[str] = (),
     ) -> None:
         """Set a message's fields to an object's members, but for those ignored."""
         first_of: dict[str, str] = {}
-        spellings = form.second_spellings(message.desc())
+        spellings = dialect.second_spellings(message.desc())
         for key, inner in value.items():
             if key in ignored:
                 continue
             field = fields.get(spellings.get(key, key))
             if field is None:
-                self._problem(member(path, key), "is not a key here: leave it out")
+                self._problem((*path, key), "is not a key here: leave it out")
             elif inner is None:
-                self._problem(member(path, key), "must not be null: leave it out")
+                self._problem((*path, key), "must not be null: leave it out")
             elif (first := first_of.setdefault(field.name, key)) != key:
-                self._problem(member(path, key), f"says the same as {first}: leave one of them out")
+                self._problem((*path, key), f"says the same as {first}: leave one of them out")
             else:
                 oneof = getattr(field.value, "oneof", None)
                 choice = field.name if oneof is None else oneof.name
                 if (first := first_of.setdefault(choice, key)) != key:
-                    self._problem(member(path, key), f"must not stand beside {first}: leave one of them out")
+                    self._problem((*path, key), f"must not stand beside {first}: leave one of them out")
                     continue
-                read = self._field(inner, field, member(path, key))
+                read = self._field(inner, field, (*path, key))
                 if read is not None:
                     message[field] = read
         self._check_mandatory(value, mandatory, path)
 
-    def is_object(self, value: Any, path: str) -> bool:
+    def is_object(self, value: Any, path: Path) -> bool:
         """Tell whether a value is an object, and remember if it isn't."""
         if not isinstance(value, dict):
             self._problem(path, "must be an object")
         return isinstance(value, dict)
 
-    def _check_mandatory(self, value: dict[str, Any], mandatory: Collection[str], path: str) -> None:
+    def _check_mandatory(self, value: dict[str, Any], mandatory: Collection[str], path: Path) -> None:
         for key in sorted(mandatory):
             if key not in value:
-                self._problem(member(path, key), "is missing")
+                self._problem((*path, key), "is missing")
 
-    def _chart(self, value: dict[str, Any], path: str) -> Message:
+    def _chart(self, value: dict[str, Any], path: Path) -> Message:
         chart = Chart()
-        self.fill(chart, _BASE_OF_CHART, value, form.mandatory(Chart.desc()), path, ignored=("options",))
+        self.fill(chart, _BASE_OF_CHART, value, dialect.mandatory(Chart.desc()), path, ignored=("options",))
         if (options := value.get("options", _ABSENT)) is _ABSENT:
             return chart
-        path = member(path, "options")
+        path = (*path, "options")
         if options is None:
             self._problem(path, "must not be null: leave it out")
-        elif chart.type in form.OPTIONS:  # else the type is at fault, and that is said
-            field = _CHART_FIELDS[form.OPTIONS[chart.type]]
+        elif chart.type in dialect.OPTIONS:  # else the type is at fault, and that is said
+            field = _CHART_FIELDS[dialect.OPTIONS[chart.type]]
             chart[field] = self._field(options, field, path)
         return chart
 
-    def _dataset(self, value: dict[str, Any], path: str) -> Message:
+    def _dataset(self, value: dict[str, Any], path: Path) -> Message:
         dataset = Dataset()
         name = value.get("type", _ABSENT)
         if name is _ABSENT:
-            self._problem(member(path, "type"), "is missing")
+            self._problem((*path, "type"), "is missing")
             return dataset
         if not isinstance(name, str) or not folded(name):
-            self._problem(member(path, "type"), "must be the name of a data source or of a transformation")
+            self._problem((*path, "type"), "must be the name of a data source or of a transformation")
             return dataset
-        if (known := NODE_NAMES.get(folded(name))) is None:
+        if (known := dialect.NODES.get(folded(name))) is None:
             return self._other_source(dataset, name, value, path)
         node = _DATASET_FIELDS[known]
         assert isinstance(node.value, DescFieldValueMessage)
@@ -186,17 +185,22 @@ class _Reader:
             )
         inner = desc.type()
         self.fill(
-            inner, form.fields(desc), value, form.mandatory(desc), path, ignored=("type", "series_title")
+            inner,
+            dialect.fields(desc),
+            value,
+            dialect.mandatory(desc),
+            path,
+            ignored=("type", "series_title"),
         )
         dataset[node] = inner
         return dataset
 
-    def _other_source(self, dataset: Dataset, name: str, value: dict[str, Any], path: str) -> Dataset:
+    def _other_source(self, dataset: Dataset, name: str, value: dict[str, Any], path: Path) -> Dataset:
         """Keep a data source that this API doesn't know as it is, keys in their order, numbers as written."""
         if "sources" in value:
-            known = ", ".join(form.TRANSFORMATIONS.values())
+            known = ", ".join(dialect.TRANSFORMATIONS.values())
             self._problem(
-                member(path, "type"),
+                (*path, "type"),
                 f'"{_shown(name)}" is not a transformation, and has sources: use {known}',
             )
         title = {"series_title": value["series_title"]} if "series_title" in value else {}
@@ -205,12 +209,12 @@ class _Reader:
         dataset[_DATASET_FIELDS["other"]] = OtherSource(type=name, json=dump(rest) if rest else "")
         return dataset
 
-    def _query_fragment(self, value: dict[str, Any], path: str) -> Message:
+    def _query_fragment(self, value: dict[str, Any], path: Path) -> Message:
         fragment = QueryFragment()
-        mandatory = (*form.mandatory(QueryFragment.desc()), "fragment")
+        mandatory = (*dialect.mandatory(QueryFragment.desc()), "fragment")
         self.fill(fragment, _BASE_OF_FRAGMENT, value, mandatory, path, ignored=("fragment",))
-        fragment.type = FRAGMENT_NAMES.get(folded(fragment.type), fragment.type)
-        what, path = value.get("fragment", _ABSENT), member(path, "fragment")
+        fragment.type = dialect.FRAGMENT_TYPES.get(folded(fragment.type), fragment.type)
+        what, path = value.get("fragment", _ABSENT), (*path, "fragment")
         if isinstance(what, str):
             fragment[_FRAGMENT_FIELDS["text"]] = what
         elif isinstance(what, list):
@@ -221,7 +225,7 @@ class _Reader:
             self._problem(path, "must be a string or a list of dimension filters")
         return fragment
 
-    def _field(self, value: Any, field: DescField, path: str) -> Any:
+    def _field(self, value: Any, field: DescField, path: Path) -> Any:
         """Return a member's value as its field has it, or None where it can't have it."""
         match field.value:
             case DescFieldValueMessage(message=desc):
@@ -233,27 +237,27 @@ class _Reader:
                     self._problem(path, "must be a list")
                     return None
                 items = [
-                    self._item(item, element, field, f"{path}[{index}]")
+                    self._item(item, element, field, (*path, index))
                     for index, item in enumerate(cast("list[Any]", value))
                 ]
                 return [item for item in items if item is not None]
             case DescFieldValueScalar(scalar=scalar):
-                if (field.parent.type_name, field.name) in form.NUMBER_OR_TEXT and _is_integer(value):
+                if (field.parent.type_name, field.name) in dialect.NUMBER_OR_TEXT and _is_integer(value):
                     number = self._number(value, path)
                     return None if number is None else str(int(number))
                 return self._scalar(value, scalar, path)
             case _:
                 raise TypeError(f"{field.name} is of a kind that no message of the REST form has")
 
-    def _item(self, value: Any, element: Any, field: DescField, path: str) -> Any:
+    def _item(self, value: Any, element: Any, field: DescField, path: Path) -> Any:
         if isinstance(element, DescMessage):
             return self.message(value, element, path)
         if isinstance(element, DescEnum):
             return self._word(value, field, path)
         return self._scalar(value, element, path)
 
-    def _word(self, value: Any, field: DescField, path: str) -> Any:
-        allowed = form.allowed_words(field)
+    def _word(self, value: Any, field: DescField, path: Path) -> Any:
+        allowed = dialect.allowed_words(field)
         if isinstance(value, str):
             for number, word in allowed.items():
                 if word.lower() == value.lower():  # not upper(): other letters become these
@@ -262,7 +266,7 @@ class _Reader:
         self._problem(path, f"must be {'one of ' if len(allowed) > 1 else ''}{known}")
         return None
 
-    def _scalar(self, value: Any, scalar: ScalarType, path: str) -> Any:
+    def _scalar(self, value: Any, scalar: ScalarType, path: Path) -> Any:
         match scalar:
             case ScalarType.STRING if isinstance(value, str):
                 return value
@@ -289,7 +293,7 @@ class _Reader:
                 self._problem(path, "must be an integer")
         return None
 
-    def _number(self, value: Verbatim, path: str) -> float | None:
+    def _number(self, value: Verbatim, path: Path) -> float | None:
         """Return a number where a double is exactly what was written, or as near as may be to a fraction."""
         number = float(value.text)
         if _is_integer(value) and abs(number) > MAX_INTEGER:
@@ -300,12 +304,12 @@ class _Reader:
             return number
         return None
 
-    def _problem(self, path: str, description: str) -> None:
+    def _problem(self, path: Path, description: str) -> None:
         self.problems.append(Violation(path, description))
 
 
 _ABSENT: Any = object()
-_BASE_OF_CHART = {key: field for key, field in _CHART_FIELDS.items() if key not in form.OPTIONS.values()}
+_BASE_OF_CHART = {key: field for key, field in _CHART_FIELDS.items() if key not in dialect.OPTIONS.values()}
 _BASE_OF_FRAGMENT = {key: _FRAGMENT_FIELDS[key] for key in ("type", "starting_object_type")}
 
 

@@ -8,15 +8,14 @@ from urllib.parse import quote
 
 from protobuf.wkt import FieldMask
 
-from dashkeeper.errors import InvalidRequestError, NotFoundError, Violation
+from dashkeeper.errors import NotFoundError, Violation, changed_since_read, no_registration
 from dashkeeper.gen.registrations.v1.changes_pb import CreateRequest, DeleteRequest, UpdateRequest
 from dashkeeper.gen.registrations.v1.content_pb import DashboardContent
 from dashkeeper.gen.registrations.v1.contents_pb import GetContentRequest, UpdateContentRequest
 from dashkeeper.gen.registrations.v1.registration_pb import DashboardRegistration
 from dashkeeper.gen.registrations.v1.registrations_pb import GetRequest, ListRequest
-from dashkeeper.services.registration_states import missing
-from dashkeeper.services.writes import check_etag
-from dashkeeper.transport.rest import form, headers
+from dashkeeper.transport.rest import dialect, headers
+from dashkeeper.transport.rest.paths import InOwnTermsError
 from dashkeeper.transport.rest.reader import read
 from dashkeeper.transport.rest.writer import write
 
@@ -69,7 +68,7 @@ async def list_registrations(exchange: Exchange) -> Answer:
     query = exchange.query
     max_results = query.get("max_results", DEFAULT_RESULTS)
     if not 1 <= max_results <= MAX_RESULTS:
-        raise InvalidRequestError.of([Violation("max_results", f"must be from 1 to {MAX_RESULTS}")])
+        raise InOwnTermsError.of([Violation(("max_results",), f"must be from 1 to {MAX_RESULTS}")])
     request = ListRequest(
         organisation_id=query.get("organisation_id", ""),
         community_id=query.get("community_id", ""),
@@ -107,7 +106,10 @@ async def list_registrations(exchange: Exchange) -> Answer:
 async def create_registration(exchange: Exchange) -> Answer:
     """Make a registration."""
     given = read(
-        exchange.body, DashboardRegistration, mandatory=form.WRITABLE | form.FIXED, ignored=form.READ_ONLY
+        exchange.body,
+        DashboardRegistration,
+        mandatory=dialect.WRITABLE | dialect.FIXED,
+        ignored=dialect.READ_ONLY,
     )
     reply = await exchange.perform(
         CreateRequest(
@@ -140,16 +142,16 @@ async def get_registration(exchange: Exchange) -> Answer:
 async def update_registration(exchange: Exchange) -> Answer:
     """Replace what of a registration can be written."""
     _refuse_if_none_match(exchange)
-    given = read(exchange.body, DashboardRegistration, mandatory=form.WRITABLE, ignored=form.READ_ONLY)
+    given = read(exchange.body, DashboardRegistration, mandatory=dialect.WRITABLE, ignored=dialect.READ_ONLY)
     asked = exchange.query.get("organisation_id")
     if asked is not None and given.organisation_id and asked != given.organisation_id:
-        raise InvalidRequestError.of(
-            [Violation("organisation_id", "is another one in the query than in the body: send one of them")]
-        )
+        description = "is another one in the query than in the body: send one of them"
+        raise InOwnTermsError.of([Violation(("organisation_id",), description)])
     current = await _current(exchange, needed=bool(given.organisation_id or given.community_id))
     if current is not None:
         _check_fixed(given, current)
-    reply = await exchange.perform(
+    reply = await _write(
+        exchange,
         UpdateRequest(
             id=exchange.id,
             title=given.title,
@@ -159,10 +161,8 @@ async def update_registration(exchange: Exchange) -> Answer:
             archived=given.archived,
             dashboard_content_id=given.dashboard_content_id,
             update_mask=FieldMask(paths=["*"]),
-            request_id=headers.request_id(exchange.headers),
-            change_message=headers.change_message(exchange.headers),
-            etag=_etag(exchange, current and current.etag),
-        )
+        ),
+        current,
     )
     return _one(reply.registration, reply.registration.etag)
 
@@ -170,15 +170,7 @@ async def update_registration(exchange: Exchange) -> Answer:
 async def delete_registration(exchange: Exchange) -> Answer:
     """Delete a registration."""
     _refuse_if_none_match(exchange)
-    current = await _current(exchange)
-    await exchange.perform(
-        DeleteRequest(
-            id=exchange.id,
-            request_id=headers.request_id(exchange.headers),
-            change_message=headers.change_message(exchange.headers),
-            etag=_etag(exchange, current and current.etag),
-        )
-    )
+    await _write(exchange, DeleteRequest(id=exchange.id), await _current(exchange))
     return Answer(content={"status": "ok", "data": {}})
 
 
@@ -194,19 +186,9 @@ async def update_content(exchange: Exchange) -> Answer:
     content = read(exchange.body, DashboardContent)
     condition = headers.tags(exchange.headers, _IF_NONE_MATCH)
     if condition is not None and not condition.any:
-        raise InvalidRequestError.of([Violation(_IF_NONE_MATCH, "must be * here")])
-    current = await _current(exchange)
-    etag = _etag(exchange, current and current.dashboard_content_id)
-    reply = await exchange.perform(
-        UpdateContentRequest(
-            id=exchange.id,
-            content=content,
-            must_be_first=condition is not None,
-            request_id=headers.request_id(exchange.headers),
-            change_message=headers.change_message(exchange.headers),
-            etag=etag,
-        )
-    )
+        raise InOwnTermsError.of([Violation((_IF_NONE_MATCH,), "must be * here")])
+    request = UpdateContentRequest(id=exchange.id, content=content, must_be_first=condition is not None)
+    reply = await _write(exchange, request, await _current(exchange))
     return _one(reply.content_wrapper, reply.content_wrapper.id)
 
 
@@ -218,7 +200,7 @@ def _read(exchange: Exchange, resource: Message, etag: str) -> Answer:
     """Answer a resource, if the conditions say so (RFC 9110 §13.2.2)."""
     wanted = headers.tags(exchange.headers, _IF_MATCH)
     if wanted is not None and not wanted.any and etag not in wanted.strong:
-        check_etag("registration", exchange.id, etag, headers.NEVER, required=False)
+        raise changed_since_read("registration", exchange.id, etag)
     known = headers.tags(exchange.headers, _IF_NONE_MATCH)
     if known is not None and (known.any or etag in (*known.strong, *known.weak)):
         return Answer(304, headers={"etag": f'"{etag}"'})
@@ -232,8 +214,8 @@ async def _current(exchange: Exchange, *, needed: bool = False) -> DashboardRegi
     fixed, and an etag is passed on to the write.
     """
     tags = headers.tags(exchange.headers, _IF_MATCH)
-    several = tags is not None and len(tags.strong) != 1
-    if not (needed or several or "organisation_id" in exchange.query):
+    is_compared_here = tags is not None and len(tags.own) != 1
+    if not (needed or is_compared_here or "organisation_id" in exchange.query):
         return None
     try:
         current = (await exchange.perform(GetRequest(id=exchange.id))).registration
@@ -245,44 +227,57 @@ async def _current(exchange: Exchange, *, needed: bool = False) -> DashboardRegi
     return current
 
 
-def _etag(exchange: Exchange, current: str | None) -> str:
-    """Return the etag to be passed on to the write: empty for no condition.
+async def _write(
+    exchange: Exchange,
+    request: UpdateRequest | DeleteRequest | UpdateContentRequest,
+    current: DashboardRegistration | None,
+) -> Any:
+    """Call the method that writes, if the etag is one of those in If-Match (RFC 9110 §13.1.1).
 
     Args:
         exchange: The call.
-        current: The etag now, where it was read: a list holds it or fails at the write.
+        request: The request, without what the call's headers say.
+        current: What `_current` read, if it had to.
     """
+    is_content = isinstance(request, UpdateContentRequest)
+    kind = "the content of registration" if is_content else "registration"
+    etag = ""
+    if current is not None:
+        etag = current.dashboard_content_id if is_content else current.etag
+    request.request_id = headers.request_id(exchange.headers)
+    request.change_message = headers.change_message(exchange.headers)
     tags = headers.tags(exchange.headers, _IF_MATCH)
-    if tags is None:
-        return ""
-    if tags.any:
-        # The etag of a content that isn't there is empty; a registration that isn't there fails by itself.
-        return headers.NEVER if current == "" else ""
-    if len(tags.strong) > 1 and headers.request_id(exchange.headers):
+    if tags is not None and len(tags.strong) > 1 and request.request_id:
         # Repeated, it would be resolved otherwise, and be another request.
-        raise InvalidRequestError.of([Violation(_IF_MATCH, "must hold one tag beside Idempotency-Key")])
-    if current and current in tags.strong:
-        return current
-    return headers.own(tags.strong[0]) if tags.strong else headers.NEVER
+        raise InOwnTermsError.of([Violation((_IF_MATCH,), "must hold one tag beside Idempotency-Key")])
+    if tags is None or (tags.any and (etag or current is None)):  # what isn't there at all fails by itself
+        return await exchange.perform(request)
+    if tags.own:  # the current one, or any other, which the method refuses
+        request.etag = etag if etag in tags.own else tags.own[0]
+        return await exchange.perform(request)
+    # No etag can be in it: refused for that, if it isn't for something else (RFC 9110 §13.2.1).
+    request.etag, request.validate_only = etag, True
+    await exchange.perform(request)
+    raise changed_since_read(kind, exchange.id, etag)
 
 
 def _refuse_if_none_match(exchange: Exchange) -> None:
     if headers.tags(exchange.headers, _IF_NONE_MATCH) is not None:
         description = "is only for reading, and for PUT of a content: use If-Match"
-        raise InvalidRequestError.of([Violation(_IF_NONE_MATCH, description)])
+        raise InOwnTermsError.of([Violation((_IF_NONE_MATCH,), description)])
 
 
 def _check_organisation(exchange: Exchange, organisation_id: str) -> None:
     asked = exchange.query.get("organisation_id")
     if asked is not None and asked != organisation_id:
-        raise missing(exchange.id)
+        raise no_registration(exchange.id)
 
 
 def _check_fixed(given: DashboardRegistration, current: DashboardRegistration) -> None:
     problems = [
-        Violation(name, "was fixed when the registration was created: send it as it is, or leave it out")
-        for name in sorted(form.FIXED)
+        Violation((name,), "was fixed when the registration was created: send it as it is, or leave it out")
+        for name in sorted(dialect.FIXED)
         if getattr(given, name) and getattr(given, name) != getattr(current, name)
     ]
     if problems:
-        raise InvalidRequestError.of(problems)
+        raise InOwnTermsError.of(problems)

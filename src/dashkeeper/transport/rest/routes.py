@@ -10,7 +10,7 @@ from dashkeeper.gen.registrations.v1.registration_pb import DashboardRegistratio
 from dashkeeper.gen.registrations.v1.registrations_connect import RegistrationsService
 from dashkeeper.gen.registrations.v1.registrations_pb import ListRequest
 from dashkeeper.methods import method_info, procedure
-from dashkeeper.transport.rest import form, resources
+from dashkeeper.transport.rest import dialect, resources
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -30,7 +30,7 @@ REGISTRATION_ROUTE = "dashboard registration"
 CONTENT_ROUTE = "dashboard content"
 
 _METHODS = {method.name: method for method in RegistrationsService.desc().methods}
-_LIST_FIELDS = form.fields(ListRequest.desc())
+_LIST_FIELDS = dialect.fields(ListRequest.desc())
 _OF_ORGANISATION = {"organisation_id": _LIST_FIELDS["organisation_id"]}
 _LIST_PARAMETERS = {
     **{

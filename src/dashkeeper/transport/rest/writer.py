@@ -26,7 +26,7 @@ from dashkeeper.gen.registrations.v1.dataset_pb import Dataset
 from dashkeeper.gen.registrations.v1.filter_pb import DimensionFilterList, QueryFragment
 from dashkeeper.gen.registrations.v1.source_pb import OtherSource
 from dashkeeper.strict_json import Verbatim, dump
-from dashkeeper.transport.rest import form
+from dashkeeper.transport.rest import dialect
 
 if TYPE_CHECKING:
     from protobuf import Oneof
@@ -45,8 +45,8 @@ def write(message: Message) -> dict[str, Any]:
             for item in message.desc().members:
                 field = item if isinstance(item, DescField) else _chosen(message, item.local_name)
                 if field is not None and (field in message or _is_always_written(field)):
-                    is_options = isinstance(message, Chart) and field.name in form.OPTIONS.values()
-                    result["options" if is_options else form.key(field)] = _value(message[field], field)
+                    is_options = isinstance(message, Chart) and field.name in dialect.OPTIONS.values()
+                    result["options" if is_options else dialect.key(field)] = _value(message[field], field)
             return result
 
 
@@ -59,7 +59,7 @@ def _chosen(message: Message, oneof: str) -> DescField | None:
 
 
 def _is_always_written(field: DescField) -> bool:
-    return isinstance(field.value, DescFieldValueList) or not form.has_presence(field)
+    return isinstance(field.value, DescFieldValueList) or not dialect.has_presence(field)
 
 
 def _value(value: Any, field: DescField) -> Any:
@@ -94,7 +94,7 @@ def _plain(value: float) -> float:
 
 
 def _word(value: int, enum: DescEnum) -> str | int:
-    return form.words(enum).get(int(value), int(value))
+    return dialect.words(enum).get(int(value), int(value))
 
 
 def _dataset(dataset: Dataset) -> dict[str, Any] | Verbatim:
@@ -102,7 +102,7 @@ def _dataset(dataset: Dataset) -> dict[str, Any] | Verbatim:
     result: dict[str, Any] = {}
     if node is not None:
         inner = node.value
-        result["type"] = inner.type if isinstance(inner, OtherSource) else form.NODE_TYPES[node.field]
+        result["type"] = inner.type if isinstance(inner, OtherSource) else dialect.NODE_TYPES[node.field]
     if dataset.has_field("series_title"):
         result["series_title"] = dataset.series_title
     if node is not None:

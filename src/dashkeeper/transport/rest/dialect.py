@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from protobuf import DescFieldValueEnum, DescFieldValueList, DescFieldValueMessage, DescFieldValueScalar
 from protovalidate._gen.buf.validate.validate_pb import FieldRules, ext_field
 
+from dashkeeper.descriptors import folded
 from dashkeeper.gen.registrations.v1.chart_options_pb import XKey
 from dashkeeper.gen.registrations.v1.chart_pb import Chart, ChartType
 from dashkeeper.gen.registrations.v1.dataset_pb import Dataset
@@ -69,6 +70,12 @@ TRANSFORMATIONS: Mapping[str, str] = {
 """The `type` of each transformation, by its field in Dataset."""
 
 NODE_TYPES: Mapping[str, str] = {**SOURCES, **TRANSFORMATIONS}
+
+NODES: Mapping[str, str] = {folded(word): field for field, word in NODE_TYPES.items()}
+"""The fields of Dataset by their folded types."""
+
+FRAGMENT_TYPES: Mapping[str, str] = {folded(word): word for word in SOURCES.values()}
+"""The types of a query fragment that are known, by their folded spellings."""
 
 OPTIONS: Mapping[ChartType, str] = {
     ChartType.PIE: "pie_options",
