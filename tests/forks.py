@@ -10,11 +10,12 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["__main__", "dashkeeper.cli", "alembic.command", "tests.forks"])
@@ -68,9 +69,10 @@ class Fork:
 
 def run(arguments: Sequence[str], folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a command in this folder to its end; settings by their names without the prefix."""
-    output, errors = folder / "command-output", folder / "command-errors"
-    code = Fork(arguments, folder, environment(**settings), stderr=errors, stdout=output).wait()
-    texts = [file.read_text(encoding="utf-8") for file in (output, errors)]
+    with tempfile.TemporaryDirectory() as streams:
+        output, errors = Path(streams) / "output", Path(streams) / "errors"
+        code = Fork(arguments, folder, environment(**settings), stderr=errors, stdout=output).wait(60)
+        texts = [file.read_text(encoding="utf-8") for file in (output, errors)]
     return subprocess.CompletedProcess(["dashkeeper", *arguments], code, *texts)
 
 

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from dashkeeper import cli
 from dashkeeper.config import PREFIX
 from dashkeeper.store.migrations import SCHEMA
+from tests import forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.load import Attempt
     from tests.server import RunningServer
 
-KILLS = 15
+KILLS = 8
 
 
 def read(path: Path) -> Stored:
