@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from protobuf import DescField, Message
 
 
-@settings(PROFILE, max_examples=75)
+@settings(PROFILE, max_examples=150)
 @given(contents)
 def test_any_valid_content_is_taken(content: DashboardContent) -> None:
     assert violations_of_content(content) == []
@@ -75,7 +75,7 @@ def places(message: Message, path: str = "") -> Iterator[tuple[str, Message, Des
                 pass
 
 
-@settings(PROFILE, max_examples=100)
+@settings(PROFILE, max_examples=200)
 @given(contents, st.data())
 def test_any_field_with_a_value_that_it_cannot_have_is_refused_at_its_place(
     content: DashboardContent, data: st.DataObject

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.load import Attempt
     from tests.server import RunningServer
 
-KILLS = 8
+KILLS = 15
 
 
 def read(path: Path) -> Stored:
