@@ -34,7 +34,9 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what asks for `server`, `api` or `one_api` on each database."""
+    """Run what asks for `server`, `api` or `one_api` on each database, unless it names some itself."""
+    if any("database" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")):
+        return
     if "api_transport" in metafunc.fixturenames:
         # What a transport does doesn't depend on the database: on PostgreSQL, one is enough.
         places = [("sqlite", transport) for transport in TRANSPORTS]
