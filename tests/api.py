@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import struct
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
@@ -75,17 +77,26 @@ class Api:
         self._service = service.type_name
         self._methods = {method.name: method for method in service.methods}
         self.headers = {"authorization": f"Bearer {token}", "x-project-id": project_id}
+        self._server = server
+        self._open = contextlib.ExitStack()
+
+    @cached_property
+    def _http(self) -> httpx.Client:
         # The server speaks plain HTTP: loading certificates would cost 37 ms a test.
-        self._http = httpx.Client(base_url=server.http, timeout=60, verify=False)  # noqa: S501
-        self._channel = grpc.insecure_channel(
-            server.grpc,
+        made = httpx.Client(base_url=self._server.http, timeout=60, verify=False)  # noqa: S501
+        return self._open.enter_context(made)
+
+    @cached_property
+    def _channel(self) -> grpc.Channel:
+        made = grpc.insecure_channel(
+            self._server.grpc,
             options=[("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)],
         )
+        return self._open.enter_context(made)
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
-        self._channel.close()
+        self._open.close()
 
     def call(self, method: str, request: Mapping[str, Any] | None = None, **headers: str | None) -> Reply:
         """Call a method with a request as ProtoJSON; a header given as None is left out."""

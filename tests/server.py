@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import jwt
 
+from tests import forks
+
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    import subprocess
+    from collections.abc import Generator
     from pathlib import Path
 
 SECRET = "a secret of the tests, long enough for HS512: 0123456789abcdefghijklmnopqrstuvwxyz"
@@ -29,7 +29,7 @@ LOG_SECONDS = 30
 class RunningServer:
     """A started server, and what a test needs to talk to it."""
 
-    process: subprocess.Popen[bytes]
+    process: forks.Fork
     folder: Path
     http: str
     """`http://127.0.0.1:port`."""
@@ -75,14 +75,10 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def running_server(folder: Path, *, run_by: Sequence[str] = (), **settings: str) -> Generator[RunningServer]:
-    """Run a server on the database in this folder; settings by their names without the prefix.
-
-    `run_by` is a command that runs it, as setpriv does.
-    """
+def running_server(folder: Path, **settings: str) -> Generator[RunningServer]:
+    """Run a server on the database in this folder; settings by their names without the prefix."""
     folder.mkdir(parents=True, exist_ok=True)
     log_path = folder / "log"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("DASHKEEPER_")}
     defaults = {
         "DATABASE_URL": f"sqlite:///{folder / 'dashkeeper.db'}",
         "HTTP_ADDRESS": "127.0.0.1:0",
@@ -92,12 +88,10 @@ def running_server(folder: Path, *, run_by: Sequence[str] = (), **settings: str)
         "JWT_AUDIENCE": AUDIENCE,
         "LOG_FORMAT": "json",
     }
-    environment |= {f"DASHKEEPER_{name}": value for name, value in (defaults | settings).items()}
-    with log_path.open("wb") as log:
-        process = subprocess.Popen(
-            [*run_by, sys.executable, "-m", "dashkeeper", "serve"], cwd=folder, env=environment, stderr=log
-        )
-    server = RunningServer(process, folder, "", "", environment["DASHKEEPER_DATABASE_URL"])
+    settings = defaults | settings
+    log_path.write_bytes(b"")
+    process = forks.Fork(["serve"], folder, forks.environment(**settings), stderr=log_path)
+    server = RunningServer(process, folder, "", "", settings["DATABASE_URL"])
     try:
         deadline = time.monotonic() + STARTUP_SECONDS
         while not (server.http and server.grpc):
@@ -118,17 +112,8 @@ def running_server(folder: Path, *, run_by: Sequence[str] = (), **settings: str)
 
 def purge(server: RunningServer, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run `dashkeeper purge` beside the running server, on its database."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("DASHKEEPER_")}
-    environment |= {f"DASHKEEPER_{name}": value for name, value in settings.items()}
-    environment["DASHKEEPER_DATABASE_URL"] = server.database_url
-    return subprocess.run(
-        [sys.executable, "-m", "dashkeeper", "purge", *arguments],
-        cwd=server.folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    settings["DATABASE_URL"] = server.database_url
+    return forks.run(["purge", *arguments], server.folder, **settings)
 
 
 def make_token(

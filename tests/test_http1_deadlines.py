@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import resource
 import socket
-import subprocess
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -91,8 +89,8 @@ def test_request_that_does_not_arrive_whole_is_refused_with_408(
 
 @pytest.mark.parametrize("request_", UNFINISHED.values(), ids=UNFINISHED)
 def test_request_that_drips_is_refused_with_408(quick: RunningServer, request_: bytes) -> None:
+    started = time.monotonic()  # before the server's own clock starts
     with Wire(quick) as wire:
-        started = time.monotonic()
         wire.socket.settimeout(TIMEOUT / 10)  # the pace of the drops
         seen = b""
         drops = iter(request_ + b"0" * 10_000)
@@ -244,39 +242,32 @@ OPEN_FILES = 64
 
 
 @pytest.mark.parametrize("listener", ["http", "grpc"])
-def test_limit_of_open_files_is_logged_and_survived(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listener: str
-) -> None:
-    limited = partial(
-        subprocess.Popen,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES)),
-    )
-    with monkeypatch.context() as patch:
-        patch.setattr("tests.server.subprocess.Popen", limited)
-        with running_server(tmp_path, REQUEST_TIMEOUT="4s", KEEP_ALIVE="4s") as server:
-            host, _, port = (
-                server.http.removeprefix("http://") if listener == "http" else server.grpc
-            ).rpartition(":")
-            silent = [socket.create_connection((host, int(port))) for _ in range(OPEN_FILES)]
-            deadline = time.monotonic() + 30
-            while not (warnings := [r for r in server.log_records() if "no more files" in r["message"]]):
-                assert time.monotonic() < deadline, "nothing is logged"
-                time.sleep(0.05)  # between two looks
-            assert warnings[0]["level"] == "warning"
-            assert str(OPEN_FILES) in warnings[0]["message"]
-            # The silent ones are still there, and are closed when their time is up.
-            api = None
-            while api is None or api.code != "ok":
-                assert time.monotonic() < deadline, f"no answer: {api}"
-                for name in ("connect-json", "grpc"):
-                    client = Api(server, name, make_token("p"), "p")
-                    try:
-                        api = client.call("Create", {"name": "after"})
-                    except httpx.TransportError:
-                        time.sleep(0.05)  # between two tries
-                        break
-                    finally:
-                        client.close()
-            for connection in silent:
-                connection.close()
-            assert len([r for r in server.log_records() if "no more files" in r["message"]]) == 1
+def test_limit_of_open_files_is_logged_and_survived(tmp_path: Path, listener: str) -> None:
+    with running_server(tmp_path, REQUEST_TIMEOUT="4s", KEEP_ALIVE="4s") as server:
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
+        host, _, port = (
+            server.http.removeprefix("http://") if listener == "http" else server.grpc
+        ).rpartition(":")
+        silent = [socket.create_connection((host, int(port))) for _ in range(OPEN_FILES)]
+        deadline = time.monotonic() + 30
+        while not (warnings := [r for r in server.log_records() if "no more files" in r["message"]]):
+            assert time.monotonic() < deadline, "nothing is logged"
+            time.sleep(0.05)  # between two looks
+        assert warnings[0]["level"] == "warning"
+        assert str(OPEN_FILES) in warnings[0]["message"]
+        # The silent ones are still there, and are closed when their time is up.
+        api = None
+        while api is None or api.code != "ok":
+            assert time.monotonic() < deadline, f"no answer: {api}"
+            for name in ("connect-json", "grpc"):
+                client = Api(server, name, make_token("p"), "p")
+                try:
+                    api = client.call("Create", {"name": "after"})
+                except httpx.TransportError:
+                    time.sleep(0.05)  # between two tries
+                    break
+                finally:
+                    client.close()
+        for connection in silent:
+            connection.close()
+        assert len([r for r in server.log_records() if "no more files" in r["message"]]) == 1

@@ -32,7 +32,7 @@ from tests.server import AUDIENCE, ISSUER, SECRET, RunningServer, make_token, ru
 from tests.test_tokens import BAD_TOKENS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterator
     from pathlib import Path
 
     from protobuf import DescService
@@ -138,38 +138,46 @@ async def test_unforeseen_error_reaches_the_log_and_no_caller(
             assert record.name == "dashkeeper.pipeline"
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-def test_fault_of_the_database_tells_no_sql(tmp_path: Path, transport: str) -> None:
-    with running_server(tmp_path) as running:
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningServer, list[str]]]:
+    """A server whose tables are gone, and what they were called."""
+    with running_server(tmp_path_factory.mktemp("broken")) as running:
         with contextlib.closing(sqlite3.connect(running.database_path)) as connection:
-            tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            tables = [str(name) for (name,) in found]
             connection.execute("PRAGMA foreign_keys = OFF")
-            for (name,) in tables:
+            for name in tables:
                 if not name.startswith("sqlite_"):
                     connection.execute(f'ALTER TABLE "{name}" RENAME TO "gone_{name}"')
             connection.commit()
-        api = Api(running, transport, make_token(PROJECT), PROJECT)
-        registrations = client(running, PROJECT, transport)
-        calls: list[tuple[Api, str, dict[str, Any]]] = [
-            (api, "List", {}),
-            (api, "Get", {"id": "a"}),
-            (api, "Create", {"name": "a"}),
-            (api, "Delete", {"id": "a"}),
-            (registrations, "List", {"organisationId": "a", "includeContent": True}),
-            (registrations, "Get", {"id": "a"}),
-            (registrations, "Create", NEW),
-            (registrations, "Delete", {"id": "a"}),
-            (registrations, "GetContent", {"id": "a"}),
-            (registrations, "UpdateContent", {"id": "a", "content": content()}),
-        ]
-        for service, method, request in calls:
-            reply = service.call(method, request)
-            assert reply.code in {"internal", "unavailable"}
-            assert_clean(repr(reply))
-            assert not any(name in repr(reply) for (name,) in tables if name not in {"dashboards", "history"})
-            assert "no such table" not in repr(reply)
-        api.close()
-        registrations.close()
+        yield running, tables
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_fault_of_the_database_tells_no_sql(broken: tuple[RunningServer, list[str]], transport: str) -> None:
+    running, tables = broken
+    api = Api(running, transport, make_token(PROJECT), PROJECT)
+    registrations = client(running, PROJECT, transport)
+    calls: list[tuple[Api, str, dict[str, Any]]] = [
+        (api, "List", {}),
+        (api, "Get", {"id": "a"}),
+        (api, "Create", {"name": "a"}),
+        (api, "Delete", {"id": "a"}),
+        (registrations, "List", {"organisationId": "a", "includeContent": True}),
+        (registrations, "Get", {"id": "a"}),
+        (registrations, "Create", NEW),
+        (registrations, "Delete", {"id": "a"}),
+        (registrations, "GetContent", {"id": "a"}),
+        (registrations, "UpdateContent", {"id": "a", "content": content()}),
+    ]
+    for service, method, request in calls:
+        reply = service.call(method, request)
+        assert reply.code in {"internal", "unavailable"}
+        assert_clean(repr(reply))
+        assert not any(name in repr(reply) for name in tables if name not in {"dashboards", "history"})
+        assert "no such table" not in repr(reply)
+    api.close()
+    registrations.close()
 
 
 UNDECODED = {"garbage": b"\xff\xff", "too-large": field(1, b"a" * (4 * MIB + 1)), "tiles": b"\x12\0" * MIB}

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +21,7 @@ from dashkeeper.store import migrations
 from dashkeeper.store.databases.sqlite import sqlite_engine
 from dashkeeper.store.migrations import SCHEMA
 from dashkeeper.store.tables import metadata
+from tests import forks
 from tests.api import Api
 from tests.database import migrate_sqlite, sqlite_schema_version
 from tests.server import make_token, running_server
@@ -121,15 +120,7 @@ def test_migrate_twice_at_once_on_one_new_file_succeeds(tmp_path: Path) -> None:
     path = str(tmp_path / "both.db")
     with ThreadPoolExecutor(2) as threads:
         commands = [
-            threads.submit(
-                subprocess.run,
-                [sys.executable, "-m", "dashkeeper", "migrate", "--database-url", f"sqlite:///{path}"],
-                cwd=tmp_path,
-                env={name: value for name, value in os.environ.items() if not name.startswith("DASHKEEPER_")},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            threads.submit(forks.run, ["migrate"], tmp_path, DATABASE_URL=f"sqlite:///{path}")
             for _ in range(2)
         ]
     assert [command.result().returncode for command in commands] == [0] * 2, commands[0].result().stderr
@@ -142,14 +133,16 @@ def test_migrate_killed_midway_can_be_run_again(tmp_path: Path) -> None:
     migrate_sqlite(str(reference))
     for number, suffix in enumerate(("", "-wal")):
         path = tmp_path / f"killed{number}.db"
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dashkeeper", "migrate", "--database-url", f"sqlite:///{path}"],
-            cwd=tmp_path,
-            stdout=subprocess.DEVNULL,
+        process = forks.Fork(
+            ["migrate"],
+            tmp_path,
+            forks.environment(DATABASE_URL=f"sqlite:///{path}"),
+            stderr=tmp_path / "errors",
+            stdout=tmp_path / "output",
         )
         while not Path(f"{path}{suffix}").exists() and process.poll() is None:
             time.sleep(0.0005)  # between two looks
-        process.kill()
+        process.send_signal(signal.SIGKILL)
         process.wait()
         assert sqlite_schema_version(str(path)) in {None, SCHEMA}
         migrate_sqlite(str(path))

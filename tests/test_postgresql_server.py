@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dashkeeper.store.migrations import SCHEMA
+from tests import forks
 from tests.api import TRANSPORTS, Api
 from tests.postgresql import cut_connections
 from tests.server import AUDIENCE, ISSUER, SECRET, make_token, running_server
 from tests.tiles import ids, markdown
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
     from tests.api import Reply
@@ -25,21 +24,10 @@ if TYPE_CHECKING:
 
 def dashkeeper(command: str, folder: Path, url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("DASHKEEPER_")}
     settings = {"JWT_SECRET": SECRET, "JWT_ISSUER": ISSUER, "JWT_AUDIENCE": AUDIENCE, "LOG_LEVEL": "error"}
     if command == "serve":
         settings |= {"HTTP_ADDRESS": "127.0.0.1:0", "GRPC_ADDRESS": "127.0.0.1:0"}
-    environment |= {f"DASHKEEPER_{name}": value for name, value in settings.items()}
-    environment["DASHKEEPER_DATABASE_URL"] = url
-    return subprocess.run(
-        [sys.executable, "-m", "dashkeeper", command, *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    return forks.run([command, *arguments], folder, **settings, DATABASE_URL=url)
 
 
 def done(api: Api, method: str, **request: Any) -> Reply:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import os
 import shutil
@@ -15,10 +16,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.api import Api
+from tests.cluster import running_cluster
 from tests.server import make_token, running_server
+from tests.stores import migrate
 from tests.test_postgresql_server import dashkeeper
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.cluster import Cluster
@@ -55,14 +59,28 @@ def make_certificate(folder: Path, name: str) -> None:
     key_path.chmod(0o600)
 
 
-@pytest.fixture
-def tls_cluster(cluster: Cluster, tmp_path: Path) -> Cluster:
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the certificate of the cluster, and another."""
+    folder = tmp_path_factory.mktemp("certificates")
+    make_certificate(folder, "server")
+    make_certificate(folder, "other")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tls_cluster(certificates: Path) -> Iterator[Cluster]:
     """A cluster that takes the account `keeper` with its password, over TLS alone."""
-    make_certificate(tmp_path, "server")
-    make_certificate(tmp_path, "other")
+    with running_cluster() as cluster:
+        asyncio.run(migrate(cluster.url))
+        demand_tls(cluster, certificates)
+        yield cluster
+
+
+def demand_tls(cluster: Cluster, certificates: Path) -> None:
     owner = cluster.data.stat()
     for name in ("server.crt", "server.key"):
-        shutil.copy2(tmp_path / name, cluster.data)
+        shutil.copy2(certificates / name, cluster.data)
         if os.geteuid() == 0:
             os.chown(cluster.data / name, owner.st_uid, owner.st_gid)
     cluster.sql(f"CREATE ROLE keeper SUPERUSER LOGIN PASSWORD '{PASSWORD}'")
@@ -71,7 +89,6 @@ def tls_cluster(cluster: Cluster, tmp_path: Path) -> Cluster:
     rules = "hostssl all keeper all scram-sha-256\nhost all postgres 127.0.0.1/32 trust\n"
     (cluster.data / "pg_hba.conf").write_text(rules, encoding="utf-8")
     cluster.start()
-    return cluster
 
 
 def url(cluster: Cluster, parameters: str, *, host: str = "localhost", password: str = PASSWORD) -> str:
@@ -79,10 +96,10 @@ def url(cluster: Cluster, parameters: str, *, host: str = "localhost", password:
 
 
 def test_tls_required_and_verified_serves_and_logs_no_password(
-    tls_cluster: Cluster, tmp_path: Path, project_id: str
+    tls_cluster: Cluster, certificates: Path, tmp_path: Path, project_id: str
 ) -> None:
     for number, parameters in enumerate(
-        ("sslmode=require", f"sslmode=verify-full&sslrootcert={tmp_path}/server.crt")
+        ("sslmode=require", f"sslmode=verify-full&sslrootcert={certificates}/server.crt")
     ):
         folder = tmp_path / str(number)
         with running_server(folder, DATABASE_URL=url(tls_cluster, parameters), LOG_LEVEL="debug") as server:
@@ -113,9 +130,15 @@ def test_tls_required_and_verified_serves_and_logs_no_password(
     ],
 )
 def test_tls_that_is_not_as_the_url_wants_it_is_refused_with_the_reason(
-    tls_cluster: Cluster, tmp_path: Path, parameters: str, host: str, password: str, told: str
+    tls_cluster: Cluster,
+    certificates: Path,
+    tmp_path: Path,
+    parameters: str,
+    host: str,
+    password: str,
+    told: str,
 ) -> None:
-    wrong = url(tls_cluster, parameters.format(tmp_path), host=host, password=password)
+    wrong = url(tls_cluster, parameters.format(certificates), host=host, password=password)
     run = dashkeeper("serve", tmp_path, wrong)
     assert (run.returncode, run.stdout, run.stderr.count("\n")) == (2, "", 1)
     assert told in run.stderr

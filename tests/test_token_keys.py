@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
-import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from dashkeeper.cli import main
+from tests import forks
 from tests.api import Api
 from tests.server import AUDIENCE, ISSUER, SECRET, make_token, running_server
 from tests.test_tokens import HEADER, LISTENERS, PROJECT, assert_unauthenticated, claims, signed, unsigned
@@ -97,19 +98,23 @@ def test_algorithms_of_the_key_that_are_not_listed_are_refused(tmp_path: Path) -
 
 
 def test_token_that_was_verified_before_it_expired_is_refused_after(tmp_path: Path) -> None:
-    with running_server(tmp_path, JWT_LEEWAY="0s") as running:
-        for transport in LISTENERS:
-            expiry = int(time.time()) + 3
-            api = Api(running, transport, make_token(PROJECT, exp=expiry, jti=transport), PROJECT)
-            codes: list[str] = []
-            while True:
-                code = api.call("List").code
-                if time.time() >= expiry:
-                    break  # this one may have come in time or not
-                codes.append(code)
-            assert set(codes) == {"ok"}
-            assert_unauthenticated(api.call("List"), transport)
-            api.close()
+    with running_server(tmp_path, JWT_LEEWAY="0s") as running, contextlib.ExitStack() as stack:
+        expiry = int(time.time()) + 3
+        apis = {
+            name: stack.enter_context(
+                contextlib.closing(Api(running, name, make_token(PROJECT, exp=expiry, jti=name), PROJECT))
+            )
+            for name in LISTENERS
+        }
+        codes: list[str] = []
+        while True:
+            called = [api.call("List").code for api in apis.values()]
+            if time.time() >= expiry:
+                break  # these may have come in time or not
+            codes += called
+        assert set(codes) == {"ok"}
+        for name, api in apis.items():
+            assert_unauthenticated(api.call("List"), name)
 
 
 def test_token_in_the_cache_gives_nothing_to_one_that_differs(sqlite_server: RunningServer) -> None:
@@ -214,22 +219,14 @@ def test_serve_with_impossible_settings_refuses_in_one_line(
     tmp_path: Path, settings: dict[str, str], words: str
 ) -> None:
     (tmp_path / "text.db").write_text("this is no database, however long it is. " * 50)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("DASHKEEPER_")}
     anywhere = {"HTTP_ADDRESS": "127.0.0.1:0", "GRPC_ADDRESS": "127.0.0.1:0"}
     with socket.create_server(("127.0.0.1", 0)) as occupied:
         port = str(occupied.getsockname()[1])
-        for name, value in (SAFE | anywhere | settings).items():
-            given = value.replace("{port}", port).replace("{folder}", str(tmp_path))
-            environment[f"DASHKEEPER_{name}"] = given
-        done = subprocess.run(
-            [sys.executable, "-m", "dashkeeper", "serve"],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
+        given = {
+            name: value.replace("{port}", port).replace("{folder}", str(tmp_path))
+            for name, value in (SAFE | anywhere | settings).items()
+        }
+        done = forks.run(["serve"], tmp_path, **given)
     assert done.returncode == 2, done.stderr
     said = [line for line in done.stderr.splitlines() if not line.startswith("{")]  # what isn't the log's
     assert [line[:12] for line in said] == ["dashkeeper: "], done.stderr
