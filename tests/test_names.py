@@ -14,11 +14,15 @@ from dashkeeper.store.tables import dashboards, registrations
 from tests.database import make_database
 from tests.registrations import listed as listed_registrations
 from tests.registrations import register
-from tests.rest import Rest
+from tests.rest import Rest, payload
 from tests.test_list import create, listed
+from tests.test_rest_openapi import schema
+from tests.texts import INVISIBLE, VISIBLE
 from tests.tiles import ids
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy import Connection
 
     from tests.api import Api
@@ -142,6 +146,14 @@ def test_keywords_of_rest_find_any_form(sqlite_server: RunningServer, project_id
     rest.close()
 
 
+@pytest.fixture(scope="module")
+def invisible(sqlite_server: RunningServer) -> Iterator[tuple[Rest, str]]:
+    """A client, and a registration for it to change."""
+    client = Rest(sqlite_server, "invisible-titles")
+    yield client, client.create()["id"]
+    client.close()
+
+
 DASHBOARD = {
     "deleted": 0,
     "created_at": 1,
@@ -207,3 +219,23 @@ def test_migrate_from_0003_folds_the_names_that_are_there(empty_url: str) -> Non
     names = [(f"d{number}", name_of(number)) for number in range(COUNT)]
     assert sorted(found) == sorted((*it, folded[it[1]], composed[it[1]]) for it in names)
     assert sorted(titled) == sorted((*it, folded[it[1]]) for it in names)
+
+
+@pytest.mark.parametrize("title", INVISIBLE)
+def test_title_that_nobody_can_see_is_refused_by_rest(invisible: tuple[Rest, str], title: str) -> None:
+    rest, made = invisible
+    body = {**payload("create"), "title": title}
+    for method, path in (("POST", "/dashboards"), ("PUT", f"/dashboards/{made}")):
+        answer = rest.call(method, path, body)
+        assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_ARGUMENT")
+        assert answer.json()["violations"] == [
+            {"field": "title", "description": "must hold a character that can be seen"}
+        ]
+    # The description leaves out what is beyond U+FFFF: not every JavaScript takes it.
+    is_as_described = schema("NewDashboardRegistration").is_valid(body)
+    assert is_as_described == any(char > "\uffff" for char in title)
+
+
+@pytest.mark.parametrize("title", VISIBLE)
+def test_title_with_a_visible_character_is_as_described(title: str) -> None:
+    schema("NewDashboardRegistration").validate({**payload("create"), "title": title})

@@ -225,6 +225,7 @@ def test_migrate_from_the_schema_before_registrations_keeps_every_row(empty_url:
 
     before, after, version = asyncio.run(run())
     assert all(before)
+    after[0] = [row[: len(before[0][0])] for row in after[0]]  # dashboards: a column was added
     assert after == before
     assert version == SCHEMA
 

@@ -372,6 +372,6 @@ def test_change_message_is_kept_with_a_content_and_nowhere_else(
     assert told == ["x" * 500, "", message]
     rows = stored_rows(server, project_id)
     assert message not in repr(rows["registrations"])
-    for bad in ("x" * 501, "a\nb", "\0"):
+    for bad in ("x" * 501, "a\x0bb", "\0"):
         reply = registrations.call("UpdateContent", {"id": made["id"], "content": {}, "changeMessage": bad})
         assert (reply.code, list(reply.violations)) == ("invalid_argument", ["change_message"])

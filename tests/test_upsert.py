@@ -37,6 +37,19 @@ def changed(reply: Reply) -> Json:
     return {kind: " ".join(tile_ids) for kind, tile_ids in reply.body["changes"].items()}
 
 
+def test_upsert_keeps_a_window_that_ends_now(api: Api) -> None:
+    make(api)
+    window, other, fixed = (insight(name) for name in ("window", "other", "fixed"))
+    window["insight"]["query"]["timeRange"] = {"last": "604800s"}
+    other["insight"]["query"]["timeRange"] = {"last": "60s"}
+    fixed["insight"]["query"]["timeRange"] = {"start": "2026-05-01T00:00:00Z", "end": "2026-06-01T00:00:00Z"}
+    assert changed(upsert(api, window, other, fixed)) == {"created": "window other fixed"}
+    tiles = api.call("Get", {"id": "a"}).dashboard["tiles"]
+    assert tiles == as_answered([window, other, fixed])
+    other["insight"]["query"]["timeRange"] = {"last": "61s"}
+    assert changed(upsert(api, window, other, fixed)) == {"updated": "other", "unchanged": "window fixed"}
+
+
 def test_upsert_makes_the_tiles_exactly_those_of_the_request(api: Api) -> None:
     before = make(api, A, B, C)
     tiles = [markdown("new", "N"), C, B | {"title": "changed"}]
