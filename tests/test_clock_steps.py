@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -13,6 +12,7 @@ from connectrpc.request import Headers
 from dashkeeper.auth import Authenticator, StaticKey, TokenRules
 from dashkeeper.errors import UnauthenticatedError
 from tests.api import Api
+from tests.clock import VARIABLE as CLOCK_FILE
 from tests.database import server_on
 from tests.registrations import client, done, get, register, show, wrappers
 from tests.server import AUDIENCE, ISSUER, SECRET, make_token, running_server
@@ -20,6 +20,7 @@ from tests.tiles import Json, ids, markdown, time
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+    from pathlib import Path
 
     from tests.server import RunningServer
 
@@ -43,8 +44,7 @@ def stepping_clock(file: Path, seconds: int = 0) -> Generator[Path]:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(str(seconds), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent / "clock"))
-        patch.setenv("CLOCK_FILE", str(file))
+        patch.setenv(CLOCK_FILE, str(file))
         yield file
 
 
