@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 import httpx
@@ -15,7 +15,7 @@ from connectrpc.request import Headers, RequestContext
 from dashkeeper.auth import READ, REQUIRED_SCOPE, WRITE, Authenticator, StaticKey, TokenRules
 from dashkeeper.config import Settings
 from dashkeeper.errors import PermissionDeniedError, UnauthenticatedError
-from dashkeeper.gen.grpc.health.v1.health_connect import Health
+from dashkeeper.gen.dashboards.v1.dashboards_connect import DashboardsService
 from dashkeeper.methods import method_info, procedure
 from dashkeeper.pipeline import Pipeline, Service
 from dashkeeper.server import services
@@ -369,13 +369,14 @@ def test_project_sent_twice_is_invalid(sqlite_server: RunningServer) -> None:
 
 def a_pipeline() -> Pipeline:
     rules = TokenRules(algorithms=["HS256"], issuer=ISSUER, audience=AUDIENCE)
-    open_to_nobody = Service(Health.desc(), lambda caller: pytest.fail(f"was made for {caller}"))
+    open_to_nobody = Service(DashboardsService.desc(), lambda caller: pytest.fail(f"was made for {caller}"))
     return Pipeline(Authenticator(StaticKey(SECRET), rules), [open_to_nobody], max_request_bytes=1_024)
 
 
-def test_rpc_that_is_not_listed_is_refused_to_everybody() -> None:
+def test_rpc_that_is_not_listed_is_refused_to_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = a_pipeline()
-    for method in Health.desc().methods:
+    for method in DashboardsService.desc().methods:
+        monkeypatch.delitem(cast("dict[str, str]", REQUIRED_SCOPE), procedure(method))
         scope: Any = ["dashboards:read", "dashboards:write", "*", None, "None", ""]
         everything_allowed = make_token("*", scope=scope)
         headers = Headers({"authorization": f"Bearer {everything_allowed}", "x-project-id": "a"})
@@ -389,7 +390,7 @@ def test_rpc_that_is_not_listed_is_refused_to_everybody() -> None:
 
 async def test_call_that_was_not_admitted_is_not_answered() -> None:
     pipeline = a_pipeline()
-    method = Health.desc().methods[0]
+    method = DashboardsService.desc().methods[0]
     call = pipeline.open(procedure(method), "grpc", None)
     ctx = RequestContext(method=method_info(method), http_method="POST", request_headers=Headers())
     with pytest.raises(UnauthenticatedError):

@@ -36,9 +36,6 @@ _FIELDS_OF_RULES = {
 """Rules of a whole request, which has no path: the field that each is about."""
 
 _PATTERNS_IN_WORDS = {
-    r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$": (
-        "must be 1 to 64 letters, digits, _ and -, the first one a letter or a digit"
-    ),
     r"^[a-z][a-z0-9_./-]{0,62}$": "must be 1 to 63 of a-z, 0-9, _, ., / and -, the first one a letter",
     r"^[^\x00-\x1F\x7F-\x9F]*$": "must not contain control characters",
     r"^[^\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F]*$": (

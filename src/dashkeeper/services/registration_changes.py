@@ -98,8 +98,9 @@ class RegistrationChanges:
         names_older = writes_content_id(request) and (
             request.dashboard_content_id not in ("", current.dashboard_content_id)
         )
-        # Any other id is refused as such, with or without an etag.
-        required = (names_older and stored.restored is not None) or self.limits.require_etag
+        older = stored.restored if names_older else None
+        # An id of no content is refused as such below, with or without an etag.
+        required = older is not None or self.limits.require_etag
         check_etag("registration", current.id, current.etag, request.etag, required=required)
         content = copy(current)
         for path in _paths(request):
@@ -108,14 +109,14 @@ class RegistrationChanges:
             raise InvalidRequestError.of(problems)
         check_ids_size(content)
         is_modified = content.to_binary() != current.to_binary()
-        if names_older and stored.restored is None:
+        if names_older and older is None:
             description = (
                 "is not a content of this registration: leave it out, or take one that ListContents gives"
             )
             raise InvalidRequestError.of([Violation(("dashboard_content_id",), description)])
         wrapper = None
-        if names_older and stored.restored is not None:
-            wrapper = self._wrapped(stored.restored.content, stored, current, request.change_message)
+        if older is not None:
+            wrapper = self._wrapped(older.content, stored, current, request.change_message)
             content.dashboard_content_id = wrapper.id
         if wrapper is None and not is_modified:
             return Outcome(reply=UpdateResponse(registration=current))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from dashkeeper.store.base import RevisionEntry, Write
     from dashkeeper.store.queries import DashboardQuery
-    from dashkeeper.store.sql.room import Room
+    from dashkeeper.store.sql.quota import Quota
 
     _DashboardRow: TypeAlias = Row[bytes, int, bytes, bytes]
 
@@ -154,8 +154,8 @@ def _after_prefix(prefix: str) -> str | None:
 class DashboardRows:
     """What the write of a dashboard does with its tables: implements Rows."""
 
-    def __init__(self, room: Room, revisions_kept: int) -> None:
-        self._room = room
+    def __init__(self, quota: Quota, revisions_kept: int) -> None:
+        self._quota = quota
         self._revisions_kept = revisions_kept
 
     def lock(self, conn: Connection, write: Write) -> None:
@@ -183,8 +183,8 @@ class DashboardRows:
         return get_revision(conn, write.project_id, write.resource_id, revision)
 
     def check_new(self, conn: Connection, write: Write, state: Dashboard) -> None:
-        """See Rows. Raises ResourceExhaustedError if there is no room in the project for one more."""
-        self._room.take(conn, write.project_id)
+        """See Rows. Raises ResourceExhaustedError if there is no quota left in the project for one more."""
+        self._quota.take(conn, write.project_id)
 
     def save(
         self,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from dashkeeper.store.base import Write
     from dashkeeper.store.queries import RegistrationQuery
-    from dashkeeper.store.sql.room import Room
+    from dashkeeper.store.sql.quota import Quota
 
 S = TypeVar("S", bound=Select[Any])
 
@@ -154,8 +154,8 @@ def _one_of(column: ColumnElement[object], values: list[object]) -> ColumnElemen
 class RegistrationRows:
     """What the write of a registration does with its tables: implements Rows."""
 
-    def __init__(self, room: Room, contents_kept: int) -> None:
-        self._room = room
+    def __init__(self, quota: Quota, contents_kept: int) -> None:
+        self._quota = quota
         self._contents_kept = contents_kept
 
     def lock(self, conn: Connection, write: Write) -> None:
@@ -189,10 +189,10 @@ class RegistrationRows:
 
         Raises:
             InvalidRequestError: If the organisation is on another community.
-            ResourceExhaustedError: If there is no room in the project for one more.
+            ResourceExhaustedError: If there is no quota left in the project for one more.
         """
         check_community(conn, write.project_id, state.organisation_id, state.community_id)
-        self._room.take(conn, write.project_id)
+        self._quota.take(conn, write.project_id)
 
     def save(
         self,

@@ -13,8 +13,8 @@ from dashkeeper.store import tables
 from dashkeeper.store.databases import RetryableError
 from dashkeeper.store.migrations import SCHEMA
 from dashkeeper.store.sql import contents, dashboards, history, organisations, registrations, retention
+from dashkeeper.store.sql.quota import Quota
 from dashkeeper.store.sql.requests import LostRaceError
-from dashkeeper.store.sql.room import Room
 from dashkeeper.store.sql.writes import write_resource
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ class SQLStore:
         self._database = database
         self._revisions_kept = revisions_kept
         self._writable_until = 0.0  # on the clock of time.monotonic
-        self._rooms = [Room(table, max_dashboards) for table in (tables.dashboards, tables.registrations)]
-        self._dashboard_rows = dashboards.DashboardRows(self._rooms[0], revisions_kept)
-        self._registration_rows = registrations.RegistrationRows(self._rooms[1], revisions_kept)
+        self._quotas = [Quota(table, max_dashboards) for table in (tables.dashboards, tables.registrations)]
+        self._dashboard_rows = dashboards.DashboardRows(self._quotas[0], revisions_kept)
+        self._registration_rows = registrations.RegistrationRows(self._quotas[1], revisions_kept)
 
     async def get_dashboard(self, project_id: str, dashboard_id: str) -> Dashboard | None:
         """See Store."""
@@ -205,8 +205,8 @@ class SQLStore:
         await self._database.close()
 
     def _count_anew(self, purged: int | None) -> None:
-        for room in self._rooms if purged else ():
-            room.count_anew()
+        for quota in self._quotas if purged else ():
+            quota.count_anew()
 
     async def _write_resource(
         self,

@@ -31,14 +31,24 @@ extend buf.validate.StringRules { optional bool visible = 103480112 [json_name =
 ```
 """
 
+ext_identifier: Final[Extension[StringRules, bool]] = Extension()
+"""
+If true, the text must be an id: 1 to 64 letters, digits, `_` and `-`, the first one a letter or a digit.
+
+```proto
+extend buf.validate.StringRules { optional bool identifier = 103480113 [json_name = "[rules.v1.identifier]"] }
+```
+"""
+
 
 _DESC = file_desc(
-    b"\n\x14rules/v1/rules.proto\x12\x08rules.v1\x1a\x1bbuf/validate/validate.proto:\x84\x03\n\x07visible\x18\xb0\xf6\xab1 \x01(\x08\x12\x19.buf.validate.StringRulesR\x07visibleB\xcb\x02\xc2H\xc7\x02\n\xc4\x02\n\x0estring.visible\x12&must hold a character that can be seen\x1a\x89\x02!rule || this.matches('[^\\t-\\r \\u0085\\u00A0\\u00AD\\u034F\\u061C\\u115F\\u1160\\u1680\\u17B4\\u17B5\\u180B-\\u180F\\u2000-\\u200F\\u2028-\\u202F\\u205F-\\u206F\\u2800\\u3000\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\uFFF0-\\uFFF8\\U0001BCA0-\\U0001BCA3\\U0001D173-\\U0001D17A\\U000E0000-\\U000E0FFF]')",
+    b"\n\x14rules/v1/rules.proto\x12\x08rules.v1\x1a\x1bbuf/validate/validate.proto:\x84\x03\n\x07visible\x18\xb0\xf6\xab1 \x01(\x08\x12\x19.buf.validate.StringRulesR\x07visibleB\xcb\x02\xc2H\xc7\x02\n\xc4\x02\n\x0estring.visible\x12&must hold a character that can be seen\x1a\x89\x02!rule || this.matches('[^\\t-\\r \\u0085\\u00A0\\u00AD\\u034F\\u061C\\u115F\\u1160\\u1680\\u17B4\\u17B5\\u180B-\\u180F\\u2000-\\u200F\\u2028-\\u202F\\u205F-\\u206F\\u2800\\u3000\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\uFFF0-\\uFFF8\\U0001BCA0-\\U0001BCA3\\U0001D173-\\U0001D17A\\U000E0000-\\U000E0FFF]'):\xe1\x01\n\nidentifier\x18\xb1\xf6\xab1 \x01(\x08\x12\x19.buf.validate.StringRulesR\nidentifierB\xa2\x01\xc2H\x9e\x01\n\x9b\x01\n\x11string.identifier\x12Kmust be 1 to 64 letters, digits, _ and -, the first one a letter or a digit\x1a9!rule || this.matches('^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$')",
     [
         validate_pb.desc(),
     ],
     {
         "visible": ext_visible,
+        "identifier": ext_identifier,
     },
 )
 

@@ -21,10 +21,10 @@ Another process may have purged meanwhile. A count of a million takes a tenth of
 """
 
 
-class Room:
+class Quota:
     """Keeps projects within their limit without counting at every create, nor at every refused one.
 
-    After a count, a sixteenth of the room that is left is taken for granted, and near the limit every
+    After a count, a sixteenth of what is left is granted without another count, and near the limit every
     create counts. Other processes on the same database may have been granted as much before it was
     full, and creates that run at once on PostgreSQL don't count each other: the limit keeps a project
     from growing without end, and isn't exact to the last dashboard.
@@ -39,7 +39,7 @@ class Room:
         """Of projects that are full: how many they hold, and until when that is believed."""
 
     def take(self, conn: Connection, project_id: str) -> None:
-        """Take the room for one more.
+        """Take one from the quota.
 
         Raises:
             ResourceExhaustedError: If the project is full; deleted ones count until purged.
