@@ -11,7 +11,7 @@ import { retries, setsProject, setsRequestId, setsToken, type Token } from "./in
 export interface DashkeeperOptions {
   /** The address of the server's HTTP listener, or of its gRPC listener for gRPC: `https://dashkeeper.example.com`. */
   baseUrl: string;
-  /** A JWT, or a function that gets one: called once, and again when the server no longer takes what it gave, or none came. */
+  /** A JWT, or a function that gets one: called once, and again when the server refuses what it gave, or none came. */
   token: Token;
   /** The project whose resources the calls are about; the header `x-project-id` of a call overrides it. */
   projectId: string;
