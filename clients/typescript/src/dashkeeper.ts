@@ -66,7 +66,11 @@ export function createTransport({
 }
 
 function checkedUrl(text: string, insecure: boolean): string {
-  const { protocol, hostname, href } = new URL(text);
+  const { protocol, username, password, hostname, href } = new URL(text);
+  // `fetch` refuses it at each attempt, in words that show the password.
+  if (username !== "" || password !== "") {
+    throw new TypeError("baseUrl holds a user or a password: leave it out, `token` says who calls");
+  }
   // `localhost:8080` is a URL too: its scheme is `localhost`.
   if (protocol !== "http:" && protocol !== "https:") {
     throw new TypeError(`baseUrl is ${text}: it must begin with http:// or https://`);
