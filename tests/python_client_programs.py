@@ -33,7 +33,7 @@ from dashkeeper_client.gen.registrations.v1 import contents_pb2, registrations_p
 from dashkeeper_client.gen.registrations.v1.content_pb2 import DashboardContent, Section
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Iterator
 
 
 @contextlib.asynccontextmanager
@@ -370,6 +370,17 @@ async def send_bad_tokens(kind: str, target: str, tokens: list[Any], **arguments
             made, again = [await attempt(client.dashboards.List, request) for _ in range(2)]
         found.append([made["code"], made.get("message"), again["code"]])
     return found
+
+
+async def run_out_of_tokens(kind: str, target: str, **arguments: Any) -> list[str]:
+    """Call with a token function that has none: `next` of an iterator at its end."""
+    none: Iterator[str] = iter(())
+    async with connected(kind, target, token=partial(next, none), **arguments) as client:
+        try:
+            await call(client.dashboards.List, dashboards_pb2.ListRequest())
+        except Exception as error:  # noqa: BLE001 # its type is what is asked for
+            return [type(error).__name__, str(error)]
+    return []
 
 
 async def which_are_local(_: str, targets: list[str]) -> list[str]:

@@ -50,3 +50,12 @@ def test_a_token_that_cannot_be_sent_is_refused_and_not_told(
     texts = sum(isinstance(token, str) for token in BAD_TOKENS)
     refused = ["UNAUTHENTICATED", UNSENDABLE]
     assert found == [refused] * texts + [[*refused, "OK"]] * len(BAD_TOKENS)
+
+
+@pytest.mark.parametrize("kind", ["blocking", "asyncio"])
+def test_a_token_function_that_raises_stop_iteration_fails_its_call_at_once(
+    kind: str, sqlite_server: RunningServer, project_id: str
+) -> None:
+    """No future of asyncio takes that exception: the call waited for its deadline, and asyncio logged it."""
+    found = run("run_out_of_tokens", kind, target=sqlite_server.grpc, project_id=project_id, timeout=15)
+    assert found == ["RuntimeError", "the token function raised StopIteration"]

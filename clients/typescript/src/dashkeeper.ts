@@ -11,7 +11,7 @@ import { retries, setsProject, setsRequestId, setsToken, type Token } from "./in
 export interface DashkeeperOptions {
   /** The address of the server's HTTP listener, or of its gRPC listener for gRPC: `https://dashkeeper.example.com`. */
   baseUrl: string;
-  /** A JWT, or a function that gets one: called once, and again when the server no longer takes what it gave. */
+  /** A JWT, or a function that gets one: called once, and again when the server refuses what it gave, or none came. */
   token: Token;
   /** The project whose resources the calls are about; the header `x-project-id` of a call overrides it. */
   projectId: string;
@@ -66,7 +66,11 @@ export function createTransport({
 }
 
 function checkedUrl(text: string, insecure: boolean): string {
-  const { protocol, hostname, href } = new URL(text);
+  const { protocol, username, password, hostname, href } = new URL(text);
+  // `fetch` refuses it at each attempt, in words that show the password.
+  if (username !== "" || password !== "") {
+    throw new TypeError("baseUrl holds a user or a password: leave it out, `token` says who calls");
+  }
   // `localhost:8080` is a URL too: its scheme is `localhost`.
   if (protocol !== "http:" && protocol !== "https:") {
     throw new TypeError(`baseUrl is ${text}: it must begin with http:// or https://`);

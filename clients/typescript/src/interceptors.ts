@@ -60,26 +60,36 @@ export function setsToken(token: Token): Interceptor {
   let current: Promise<string> | undefined;
 
   function ask(): Promise<string> {
-    const asked = Promise.resolve()
+    const asked: Promise<string> = Promise.resolve()
       .then(get)
       .then(checked)
-      .catch((error: unknown) => {
-        forget(asked); // the next call may have more luck
-        throw ConnectError.from(error, Code.Unauthenticated);
-      });
+      .then(
+        (answer) => {
+          current = asked; // though the call that asked gave it up meanwhile
+          return answer;
+        },
+        (error: unknown) => {
+          throw ConnectError.from(error, Code.Unauthenticated);
+        },
+      );
     current = asked;
     return asked;
   }
-  function forget(refused: Promise<string>): void {
+  function forget(asked: Promise<string>): void {
     // Another call may have got a new one meanwhile.
-    if (current === refused) {
+    if (current === asked) {
       current = undefined;
     }
   }
 
   return (next) => async (request) => {
     async function bear(asked: Promise<string>): Promise<void> {
-      request.header.set("authorization", `Bearer ${await unlessAborted(asked, request.signal)}`);
+      try {
+        request.header.set("authorization", `Bearer ${await unlessAborted(asked, request.signal)}`);
+      } catch (error) {
+        forget(asked); // it may never come: the next call asks anew
+        throw error;
+      }
     }
     const used = current ?? ask();
     await bear(used);

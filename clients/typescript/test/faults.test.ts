@@ -64,6 +64,25 @@ function testsOver(protocol: Protocol): void {
       await assert.rejects(client.list({}), { code: Code.DeadlineExceeded });
     });
 
+    test("a token that never comes isn't what the next call waits for", async () => {
+      let asked = 0;
+      const client = connect({ token: () => (++asked === 1 ? new Promise(() => {}) : makeToken()) });
+      await assert.rejects(client.list({}, { timeoutMs: 100 }), { code: Code.DeadlineExceeded });
+      await client.list({});
+      assert.equal(asked, 2);
+    });
+
+    test("a token that comes after the deadline is good for the next call", async () => {
+      const { promise, resolve } = Promise.withResolvers<string>();
+      let asked = 0;
+      const client = connect({ token: () => (++asked === 1 ? promise : "too often") });
+      await assert.rejects(client.list({}, { timeoutMs: 100 }), { code: Code.DeadlineExceeded });
+      resolve(makeToken());
+      await new Promise(setImmediate); // what hangs on the promise is done
+      await client.list({});
+      assert.equal(asked, 1);
+    });
+
     test("a write whose answer is lost is repeated, and done once", async () => {
       await using proxy = await LossyProxy.to(addressFor(protocol));
       const direct = connect();

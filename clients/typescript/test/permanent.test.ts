@@ -96,3 +96,15 @@ test("plaintext to another machine is refused where the address is given, unless
     create(`http://${host}`);
   }
 });
+
+test("a user or password in the address is refused where it is given, and not told", () => {
+  for (const protocol of PROTOCOLS) {
+    for (const account of ["ann:pass", "ann", ":pass"]) {
+      for (const scheme of ["https", "http", "ftp"]) {
+        const options = { baseUrl: `${scheme}://${account}@dashkeeper`, token: "x", projectId: PROJECT, protocol };
+        const message = "baseUrl holds a user or a password: leave it out, `token` says who calls";
+        assert.throws(() => createDashkeeper(options), { name: "TypeError", message });
+      }
+    }
+  }
+});

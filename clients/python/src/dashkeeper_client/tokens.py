@@ -62,6 +62,11 @@ def in_thread(function: Callable[[], T]) -> Future[T]:
     def run() -> None:
         try:
             result = function()
+        except StopIteration as error:
+            # No future of asyncio takes one, and in a generator it would mean its end (PEP 479).
+            told = RuntimeError("the token function raised StopIteration")
+            told.__cause__ = error
+            future.set_exception(told)
         except BaseException as error:  # noqa: BLE001 # whoever waits is told
             future.set_exception(error)
         else:
