@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dashkeeper.config import PREFIX
 from dashkeeper.gen.registrations.v1.registrations_connect import RegistrationsService
 from tests.api import TRANSPORTS, Api
 from tests.database import DATABASES, server_on
@@ -16,6 +17,7 @@ from tests.server import make_token, running_server
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+    from pathlib import Path
 
     from tests.server import RunningServer
 
@@ -70,6 +72,16 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer
     """A server for attacks: what harms it must not fail other tests."""
     with running_server(tmp_path_factory.mktemp("attacked")) as running:
         yield running
+
+
+@pytest.fixture
+def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder and an environment without any setting."""
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ:
+        if name.upper().startswith(PREFIX):
+            monkeypatch.delenv(name)
+    return tmp_path
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import socket
 import sqlite3
@@ -26,20 +25,12 @@ from tests import forks
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
+pytestmark = pytest.mark.usefixtures("empty_place")
+
 SECRET = "0123456789abcdef" * 4
 SAFE = {"JWT_SECRET": SECRET, "JWT_ISSUER": "https://issuer", "JWT_AUDIENCE": "dashkeeper"}
 ANY_PORT = ("--http-address", "127.0.0.1:0", "--grpc-address", "127.0.0.1:0")
 BIN = Path(sys.executable).parent
-
-
-@pytest.fixture(autouse=True)
-def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder and an environment without any setting."""
-    monkeypatch.chdir(tmp_path)
-    for name in os.environ:
-        if name.upper().startswith(PREFIX):
-            monkeypatch.delenv(name)
-    return tmp_path
 
 
 class Here:

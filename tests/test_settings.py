@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +17,10 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
+pytestmark = pytest.mark.usefixtures("empty_place")
+
 SECRET = "0123456789abcdef" * 4
 SAFE = {"jwt_secret": SECRET, "jwt_issuer": "https://issuer", "jwt_audience": "dashkeeper"}
-
-
-@pytest.fixture(autouse=True)
-def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder and an environment without any setting."""
-    monkeypatch.chdir(tmp_path)
-    for name in os.environ:
-        if name.upper().startswith(PREFIX):
-            monkeypatch.delenv(name)
-    return tmp_path
 
 
 def pem(key: PublicKeyTypes) -> str:

@@ -19,17 +19,9 @@ from tests.test_settings import ACCEPTED
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("empty_place")
+
 SPACES = (" \t{}", "{}\n", "\r\n{}\r\n", "\u00a0{}\u2003\n\n")
-
-
-@pytest.fixture(autouse=True)
-def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder and an environment without any setting."""
-    monkeypatch.chdir(tmp_path)
-    for name in os.environ:
-        if name.upper().startswith(PREFIX):
-            monkeypatch.delenv(name)
-    return tmp_path
 
 
 TEXTS = [
