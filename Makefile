@@ -20,7 +20,7 @@ run: $(VENV)/.run ## Serve in development mode: sample data, a token and calls t
 	@dashkeeper serve --dev
 
 test: $(VENV)/.dev clients examples ## Run the whole test suite
-	@pytest -n 3 --dist worksteal
+	@pytest -n 2
 
 test-start: $(VENV)/.dev ## Run what shows a new Python: the first command, all commands, the documents' calls
 	@pytest -n 2 $(addprefix tests/test_,$(addsuffix .py,dev_mode make_run start commands documents))

@@ -68,7 +68,7 @@ def test_message_of_several_lines_is_one_line_of_the_json_log(
     api = Api(sqlite_server, "connect-json", make_token(project_id), project_id)
     api.call("Create", {"name": "A", "changeMessage": TEXT})
     api.close()
-    lines = [line for line in sqlite_server.log_records() if line.get("project") == project_id]
+    lines = sqlite_server.logged_calls(1, project=project_id)
     assert [line["change_message"] for line in lines] == [TEXT]
 
 
